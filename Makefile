@@ -1,0 +1,61 @@
+# `make` by itself tells what there is. Both `make demo` and `make test` install what is missing the
+# first time, and need no network after that.
+
+# The programs that are needed, and the Debian packages that bring them.
+PROGRAMS = munged=munge mariadbd=mariadb-server slurmdbd=slurmdbd slurmctld=slurmctld \
+	slurmd=slurmd sbatch=slurm-client
+TEST_PROGRAMS = $(PROGRAMS) curl=curl
+
+# A Python of at least 3.11; left out, the first one that is found.
+PYTHON ?=
+export PYTHON
+
+# What `make chaos` does; without a seed it draws one, and prints it.
+MINUTES ?= 10
+SEED ?=
+CLAIMS ?= both
+
+BIN = .venv/bin
+MAKEFLAGS += --no-print-directory
+
+.DEFAULT_GOAL = help
+.PHONY: help demo demo-down test lint bench chaos clean ready ready-dev ready-bench
+
+help: ## This list
+	@echo "slurmbatch, a REST bridge to Slurm. What make can do:"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s%s\n", $$1, $$2}'
+
+demo: ready ## Run 100 jobs on a private, real Slurm, and leave it up to go on
+	@.ci/demo up
+
+demo-down: ## End the demo and remove all of it
+	@.ci/demo down
+
+test: lint ## Lint, types, layering, and all tests
+	$(BIN)/pytest --ignore=tests/benchmarks
+
+lint: ready-dev ## Lint, types and layering only
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: ready-bench ## Measure it beside its peers; less of everything: make bench QUICK=1
+	@$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick)
+
+chaos: ready-dev ## Kill and hang the daemon and Slurm at random: make chaos MINUTES=10 SEED=1 CLAIMS=both
+	@$(BIN)/python -m tests.chaos --minutes $(MINUTES) --seed "$(SEED)" --claims $(CLAIMS)
+
+clean: demo-down ## Remove whatever make has made here
+	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis \
+		.benchmarks build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+ready:
+	@.ci/prepare "" $(PROGRAMS)
+
+ready-dev:
+	@.ci/prepare dev $(TEST_PROGRAMS)
+
+ready-bench:
+	@.ci/prepare bench $(PROGRAMS) slurmrestd=slurmrestd wrk=wrk

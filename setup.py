@@ -1,0 +1,57 @@
+"""Packaging of slurmbatch; tool settings are in pyproject.toml."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "([^"]+)"', (HERE / "slurmbatch/__init__.py").read_text())
+
+assert VERSION is not None  # noqa: S101
+
+setup(
+    name="slurmbatch",
+    version=VERSION.group(1),
+    description="A REST bridge to Slurm: batches of jobs, submitted once, explained in words",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["slurmbatch", "slurmbatch.*"]),
+    # The sample settings and the example tools, for those who have no checkout.
+    data_files=[
+        ("share/slurmbatch/etc", ["etc/slurmbatch.toml"]),
+        (
+            "share/slurmbatch/etc/tools.d",
+            sorted(str(p) for p in Path("etc/tools.d").glob("*.toml")),
+        ),
+    ],
+    package_data={"slurmbatch": ["py.typed"]},
+    python_requires=">=3.11",
+    install_requires=[
+        "click>=8.1,<9",
+        "falcon>=4.4,<5",
+        "httpx>=0.28,<1",
+        "peewee>=4.5,<5",
+        "pydantic>=2.10,<3",
+        "PyJWT[crypto]>=2.13,<3",
+        "rich>=13,<16",
+        "structlog>=25,<27",
+        "typing_extensions>=4.12",
+        "waitress>=3.0.2,<4",
+    ],
+    extras_require={
+        "bench": ["matplotlib>=3.8,<4"],
+        "dev": [
+            "hypothesis>=6.100,<7",
+            "import-linter>=2,<3",
+            "mypy>=1.13,<3",
+            "openapi-spec-validator>=0.7,<1",
+            "pytest>=8,<10",
+            "pytest-benchmark>=5,<6",
+            "ruff>=0.8,<1",
+            "types-waitress>=3,<4",
+        ],
+    },
+    entry_points={"console_scripts": ["slurmbatch=slurmbatch.cli:main"]},
+)

@@ -1,0 +1,212 @@
+"""What the answers look like: the documented fields in the documented order, then our own.
+
+These shapes are the source of the OpenAPI document, and mypy holds `views` to them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from slurmbatch.model import ArgValue, Status
+
+Time = Annotated[
+    str, Field(description='RFC 3339 in UTC, such as 2026-11-23T14:03:07Z; "" while there is none.')
+]
+Arguments = dict[str, ArgValue]
+
+
+class ListedHardware(TypedDict):
+    filesystems: list[str]
+    cpu: int
+    memory: Annotated[int, Field(description="MiB per job.")]
+
+
+class HardwareView(TypedDict):
+    filesystems: list[str]
+    memory: Annotated[int, Field(description="MiB per job.")]
+    cpu: int
+
+
+class SlurmView(TypedDict):
+    time_limit: Annotated[int | None, Field(description="Minutes; null: Slurm's own default.")]
+    partition: str
+    account: str
+    qos: str
+    gpus: int
+
+
+class ListedBatch(TypedDict):
+    """A batch in a list."""
+
+    batch_id: str
+    tool_id: str
+    n_jobs: int
+    hardware: ListedHardware
+    name: str
+    created_at: Time
+    finished_at: Time
+    cancelled: bool
+    slurm: SlurmView
+    stale_since: Time
+
+
+class Counts(TypedDict):
+    """How many jobs of the batch have each status; they add up to n_jobs."""
+
+    SUBMITTED: int
+    PENDING: int
+    RUNNABLE: int
+    STARTING: int
+    RUNNING: int
+    SUCCEEDED: int
+    FAILED: int
+
+
+class BatchView(TypedDict):
+    """A batch."""
+
+    batch_id: str
+    tool_id: str
+    n_jobs: int
+    hardware: HardwareView
+    n_submitted: Annotated[int, Field(description="How many jobs Slurm has accepted.")]
+    submitted_jobs: Counts
+    name: str
+    created_at: Time
+    finished_at: Time
+    cancelled: bool
+    slurm: SlurmView
+    stale_since: Time
+
+
+class ListedJob(TypedDict):
+    """A job in a list."""
+
+    job_id: str
+    log_id: str
+    args: Arguments
+    status: Status
+    reason: str
+    index: int
+    create_time: Time
+    start_time: Time
+    stop_time: Time
+    exit_code: int | None
+
+
+class AttemptView(TypedDict):
+    """An earlier run of a job, which Slurm has put back into its queue since."""
+
+    attempt: int
+    reason: str
+    slurm_state: str
+    start_time: Time
+    stop_time: Time
+    exit_code: int | None
+    signal: int | None
+    node_list: str
+
+
+class JobView(TypedDict):
+    """A job: one task of a Slurm job array."""
+
+    job_id: str
+    log_id: str
+    hardware: HardwareView
+    args: Arguments
+    status: Status
+    reason: Annotated[str, Field(description="Why it is pending, or how it failed, in words.")]
+    create_time: Time
+    start_time: Time
+    stop_time: Time
+    batch_id: str
+    index: int
+    exit_code: int | None
+    signal: int | None
+    slurm_job_id: str
+    slurm_state: Annotated[str, Field(description="The state in Slurm's own words.")]
+    node_list: str
+    attempt: Annotated[int, Field(description="Which run of it this is, from 1.")]
+    attempts: Annotated[list[AttemptView], Field(description="The runs before this one.")]
+
+
+class ParameterView(TypedDict):
+    """A parameter that a tool declares. null or an empty value: no such limit."""
+
+    name: str
+    type: Literal["string", "integer", "number", "boolean"]
+    description: str
+    required: bool
+    default: ArgValue | None
+    minimum: float | None
+    maximum: float | None
+    max_length: int | None
+    pattern: str
+    choices: list[ArgValue]
+
+
+class ToolHardware(TypedDict):
+    """The hardware that a batch gets if it does not say, and the most that it may ask for."""
+
+    filesystems: list[str]
+    cpu: int | None
+    memory: int | None
+    max_cpu: int | None
+    max_memory: int | None
+
+
+class ToolSlurm(TypedDict):
+    """The Slurm options of a batch that does not say, and what it may choose; "*" is anything."""
+
+    default: SlurmView
+    partitions: list[str]
+    accounts: list[str]
+    qos: list[str]
+    max_time_limit: int | None
+    max_gpus: int
+
+
+class ToolView(TypedDict):
+    """What can be run."""
+
+    id: str
+    description: str
+    parameters: list[ParameterView]
+    hardware: ToolHardware
+    slurm: ToolSlurm
+
+
+class FilesystemView(TypedDict):
+    """What may stand in hardware.filesystems."""
+
+    id: str
+    path: str
+    description: str
+
+
+class FaultView(TypedDict):
+    """One mistake in a body: where, and what was expected."""
+
+    pointer: Annotated[str, Field(description="A JSON pointer (RFC 6901) to the field.")]
+    detail: str
+
+
+class _Problem(TypedDict):
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    request_id: str
+
+
+class ProblemView(_Problem, total=False):
+    """RFC 9457. `errors` names every mistake of a body that is not acceptable."""
+
+    errors: list[FaultView]
+
+
+Report = Annotated[dict[str, Any], Field(description="How the parts of the service are.")]

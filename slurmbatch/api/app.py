@@ -1,0 +1,55 @@
+"""The WSGI application, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import falcon
+
+from slurmbatch.api import middleware, openapi, operations, problems
+from slurmbatch.api.ports import Batches, Identity, Readiness
+from slurmbatch.api.resources.batches import BatchList, Cancellation, OneBatch
+from slurmbatch.api.resources.catalogue import FilesystemList, OneTool, ToolList
+from slurmbatch.api.resources.jobs import JobList, OneJob
+from slurmbatch.api.resources.logs import LogById, LogOfJob
+from slurmbatch.api.resources.service import Document, Health, Ready
+
+
+def create_app(
+    batches: Batches,
+    identity: Identity,
+    readiness: Readiness,
+    *,
+    max_body_bytes: int,
+    draining: Callable[[], bool],
+) -> falcon.App[falcon.Request, falcon.Response]:
+    """The whole HTTP side. `draining` says that the service goes down and takes no new requests."""
+    around: list[Any] = [
+        middleware.RequestLog(),
+        middleware.Draining(draining),
+        middleware.Authentication(identity),
+        middleware.KnownParameters(operations.query_names()),
+    ]
+    app = falcon.App(middleware=around)
+    # For bodies without a type of their own, which are the empty ones: no JSON is to be expected.
+    app.resp_options.default_media_type = "text/plain; charset=utf-8"
+    problems.install(app)
+    routes: dict[str, object] = {
+        "/batches": BatchList(batches, max_body_bytes),
+        "/batches/{batch_id}": OneBatch(batches),
+        "/batches/{batch_id}/cancel": Cancellation(batches),
+        "/batches/{batch_id}/jobs": JobList(batches),
+        "/batches/{batch_id}/jobs/{job_id}": OneJob(batches),
+        "/batches/{batch_id}/jobs/{job_id}/log": LogOfJob(batches),
+        "/logs/{log_id}": LogById(batches),
+        "/tools": ToolList(batches),
+        "/tools/{tool_id}": OneTool(batches),
+        "/filesystems": FilesystemList(batches),
+        "/healthz": Health(readiness),
+        "/readyz": Ready(readiness),
+        "/openapi.json": Document(openapi.document()),
+    }
+    for path, resource in routes.items():
+        app.add_route(path, resource)
+    return app

@@ -1,0 +1,153 @@
+"""What happens around every request: its id and log line, the end of service, and who calls."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import falcon
+import structlog
+
+from slurmbatch import journal
+from slurmbatch.api import query
+from slurmbatch.api.ports import Identity
+from slurmbatch.errors import Unavailable
+
+PUBLIC = frozenset(("/healthz", "/readyz", "/openapi.json"))
+_QUIET = frozenset(("/healthz", "/readyz"))
+_SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+log = journal.get("slurmbatch.access")
+
+
+class RequestLog:
+    """Gives each request an id, each response the headers that all have, and writes one line."""
+
+    def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
+        theirs = req.get_header("X-Request-Id") or ""
+        request_id = theirs if _SANE_ID.fullmatch(theirs) else secrets.token_hex(8)
+        req.context.started = time.perf_counter()
+        req.context.request_id = request_id
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+
+    def process_response(
+        self, req: falcon.Request, resp: falcon.Response, _resource: object, _succeeded: bool
+    ) -> None:
+        resp.set_header("X-Request-Id", getattr(req.context, "request_id", ""))
+        resp.set_header("X-Content-Type-Options", "nosniff")
+        if resp.get_header("Cache-Control") is None:
+            resp.set_header("Cache-Control", "no-store")
+        stream = resp.stream
+        if stream is None:
+            _write_line(req, resp, len(resp.data or b"") if req.method != "HEAD" else 0)
+        elif req.method == "HEAD":
+            # Falcon lets go of the stream without closing it.
+            _close(stream)
+            resp.stream = iter(())
+            _write_line(req, resp, 0)
+        else:
+            resp.stream = _Counted(stream, lambda size: _write_line(req, resp, size))
+
+
+class _Counted:
+    """A body on its way; tells how much of it went once it is closed, at the end or before."""
+
+    def __init__(self, chunks: object, done: Callable[[int], None]) -> None:
+        self._chunks: Iterator[bytes] = iter(chunks)  # type: ignore[call-overload]
+        self._done: Callable[[int], None] | None = done
+        self._size = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        chunk = next(self._chunks)
+        self._size += len(chunk)
+        return chunk
+
+    def close(self) -> None:
+        _close(self._chunks)
+        done, self._done = self._done, None
+        if done:
+            done(self._size)
+
+
+def _close(stream: object) -> None:
+    close = getattr(stream, "close", None)
+    if close is not None:
+        close()
+
+
+def _write_line(req: falcon.Request, resp: falcon.Response, size: int) -> None:
+    # A thousand watchers are not a thousand events: a read that went well is told at debug only.
+    quiet = (req.method in ("GET", "HEAD") and (resp.status_code or 0) < 400) or req.path in _QUIET
+    if not quiet or journal.writes("debug"):
+        _say(log.debug if quiet else log.info, req, resp, size)
+    # What this thread does next is no longer for this request.
+    structlog.contextvars.clear_contextvars()
+
+
+def _say(
+    write: Callable[..., object], req: falcon.Request, resp: falcon.Response, size: int
+) -> None:
+    started = getattr(req.context, "started", None)
+    write(
+        "request served",
+        method=req.method,
+        path=req.path[:200],
+        status=resp.status_code,
+        ms=round((time.perf_counter() - started) * 1000, 1) if started else None,
+        user=getattr(req.context, "user_id", ""),
+        bytes=size,
+        request_id=getattr(req.context, "request_id", ""),
+    )
+
+
+class Draining:
+    """While the service goes down: no new request is begun, and connections are let go."""
+
+    def __init__(self, draining: Callable[[], bool]) -> None:
+        self._draining = draining
+
+    def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
+        if req.path != "/healthz" and self._draining():
+            raise Unavailable("The service is going down; it takes no new requests.")
+
+    def process_response(
+        self, _req: falcon.Request, resp: falcon.Response, _resource: object, _succeeded: bool
+    ) -> None:
+        # An application may not set `Connection` itself (PEP 3333). Without a Content-Length
+        # waitress says `Connection: close` and closes.
+        if resp.data and self._draining():
+            resp.stream = iter((resp.data,))
+            resp.data = None
+
+
+class Authentication:
+    """Sets `req.context.user_id` and `req.context.caller`; nothing else does."""
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+
+    def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
+        if req.path not in PUBLIC:
+            caller = self._identity.authenticate(req.get_header("Authorization"))
+            req.context.caller = caller
+            req.context.user_id = caller.user_id
+
+
+class KnownParameters:
+    """Refuses query parameters that the documented endpoint does not have."""
+
+    def __init__(self, known: Mapping[tuple[str, str], tuple[str, ...]]) -> None:
+        self._known = known
+
+    def process_resource(
+        self, req: falcon.Request, _resp: falcon.Response, _resource: object, _params: object
+    ) -> None:
+        if req.path not in PUBLIC:
+            method = "GET" if req.method == "HEAD" else req.method
+            query.check_names(req, self._known.get((method, req.uri_template or ""), ()))

@@ -1,0 +1,192 @@
+"""Every endpoint in words: what it takes and what it answers. The OpenAPI document is made of this,
+and query parameters that do not stand here are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from slurmbatch.api import answers, query, render, shapes
+from slurmbatch.api.resources.logs import MAX_TAIL
+from slurmbatch.model import Status
+
+TEXT = "text/plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A query parameter or a request header."""
+
+    name: str
+    schema: Mapping[str, Any]
+    description: str
+    place: str = "query"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A success: what it holds (a shape of `answers`), and the headers beyond those of all."""
+
+    description: str
+    shape: Any = None
+    many: bool = False
+    plain: bool = False
+    media: str = render.JSON
+    headers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method of one path. `problems` are the statuses beyond those that all can have."""
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    answers: Mapping[int, Answer]
+    parameters: tuple[Parameter, ...] = ()
+    body: Any = None
+    problems: tuple[int, ...] = ()
+    public: bool = False
+    tag: str = "batches"
+
+
+_STATUS = {"type": "string", "enum": [status.value for status in Status]}
+_STRING = {"type": "string"}
+_PAGE = {"type": "integer", "minimum": 1, "maximum": query.MAX_PAGE}
+_LIMIT = Parameter("limit", _PAGE, "At most so many, with a Link to the next page; else all.")
+_KEY = Parameter(
+    "Idempotency-Key",
+    {"type": "string", "minLength": 1, "maxLength": 255},
+    "The same key and body give the same batch again, also years later.",
+    "header",
+)
+_NONE_MATCH = Parameter(
+    "If-None-Match", _STRING, "The ETag of what is known already: 304 if it is still so.", "header"
+)
+_RANGE = Parameter("Range", _STRING, "One range of bytes, as RFC 9110.", "header")
+_TAIL = Parameter(
+    "tail",
+    {"type": "integer", "minimum": 1, "maximum": MAX_TAIL},
+    "Only the last lines, so many of them.",
+)
+_LOG: dict[str, Any] = {
+    "answers": {
+        200: Answer(
+            "Stdout and stderr together; empty if the job has printed nothing yet.",
+            media=TEXT,
+            headers=("Accept-Ranges", "Content-Length"),
+        ),
+        206: Answer(
+            "The range that was asked for.",
+            media=TEXT,
+            headers=("Accept-Ranges", "Content-Length", "Content-Range"),
+        ),
+    },
+    "parameters": (_TAIL, _RANGE),
+    "problems": (400, 404, 409, 416),
+    "tag": "logs",
+}
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation(
+        "GET", "/batches", "list_batches", "List your batches, newest first",
+        {200: Answer("The batches.", answers.ListedBatch, many=True, headers=("Link",))},
+        (
+            _LIMIT,
+            Parameter("after", _STRING, "Begin after the batch of this id."),
+            Parameter("status", _STATUS, "Only batches with a job of this status."),
+            Parameter("tool_id", _STRING, "Only batches of this tool."),
+            Parameter("name", _STRING, "Only batches of this name."),
+        ),
+        problems=(400,),
+    ),
+    Operation(
+        "POST", "/batches", "create_batch", "Make a batch: it is on disk when the answer comes",
+        {
+            201: Answer("The new batch.", answers.BatchView, headers=("Location",)),
+            200: Answer(
+                "The batch that this Idempotency-Key has made before.",
+                answers.BatchView, headers=("Location",),
+            ),
+        },
+        (_KEY,), shapes.NewBatchBody, (400, 409, 413, 415, 422, 507),
+    ),
+    Operation(
+        "DELETE", "/batches", "delete_batches",
+        "Delete all your batches: what runs of them is cancelled",
+        {200: Answer("They are gone. The body is empty.")}, problems=(400, 507),
+    ),
+    Operation(
+        "GET", "/batches/{batch_id}", "get_batch", "Look at a batch",
+        {
+            200: Answer("The batch.", answers.BatchView, headers=("ETag",)),
+            304: Answer("It is as you know it. The body is empty.", headers=("ETag",)),
+        },
+        (_NONE_MATCH,), problems=(400, 404),
+    ),
+    Operation(
+        "DELETE", "/batches/{batch_id}", "delete_batch",
+        "Delete a batch: what runs of it is cancelled",
+        {200: Answer("It is gone. The body is empty.")}, problems=(400, 404, 507),
+    ),
+    Operation(
+        "POST", "/batches/{batch_id}/cancel", "cancel_batch",
+        "Cancel what has not ended; the records stay",
+        {202: Answer("The batch.", answers.BatchView)}, problems=(400, 404, 409, 507),
+    ),
+    Operation(
+        "GET", "/batches/{batch_id}/jobs", "list_jobs", "List the jobs of a batch, in index order",
+        {200: Answer("The jobs.", answers.ListedJob, many=True, headers=("Link",))},
+        (
+            _LIMIT,
+            Parameter("after", _STRING, "Begin after the job of this id."),
+            Parameter("status", {"type": "array", "items": _STATUS},
+                      "Only jobs of this status, or of one of these: it may be repeated."),
+        ),
+        problems=(400, 404), tag="jobs",
+    ),
+    Operation(
+        "GET", "/batches/{batch_id}/jobs/{job_id}", "get_job", "Look at a job",
+        {200: Answer("The job.", answers.JobView)}, problems=(400, 404), tag="jobs",
+    ),
+    Operation(
+        "GET", "/batches/{batch_id}/jobs/{job_id}/log", "get_log_of_job",
+        "Read what a job printed", **_LOG,
+    ),
+    Operation("GET", "/logs/{log_id}", "get_log", "Read what a job printed, by log_id", **_LOG),
+    Operation(
+        "GET", "/tools", "list_tools", "List what you may run",
+        {200: Answer("The tools.", answers.ToolView, many=True)}, problems=(400,), tag="catalogue",
+    ),
+    Operation(
+        "GET", "/tools/{tool_id}", "get_tool", "Look at a tool",
+        {200: Answer("The tool.", answers.ToolView)}, problems=(400, 404), tag="catalogue",
+    ),
+    Operation(
+        "GET", "/filesystems", "list_filesystems", "List what may stand in hardware.filesystems",
+        {200: Answer("The filesystems.", answers.FilesystemView, many=True)},
+        problems=(400,), tag="catalogue",
+    ),
+    Operation(
+        "GET", "/healthz", "get_health", "Ask whether the service is alive",
+        {200: Answer("It is.", answers.Report, plain=True)}, public=True, tag="service",
+    ),
+    Operation(
+        "GET", "/readyz", "get_readiness", "Ask whether the service is able to work",
+        {200: Answer("It is.", answers.Report, plain=True)}, public=True, tag="service",
+    ),
+    Operation(
+        "GET", "/openapi.json", "get_openapi", "Read this document",
+        {200: Answer("OpenAPI 3.1.", answers.Report, plain=True)}, public=True, tag="service",
+    ),
+)  # fmt: skip
+
+
+def query_names() -> dict[tuple[str, str], tuple[str, ...]]:
+    """The query parameters of each endpoint, by method and path."""
+    return {
+        (each.method, each.path): tuple(p.name for p in each.parameters if p.place == "query")
+        for each in OPERATIONS
+    }

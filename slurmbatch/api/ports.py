@@ -1,0 +1,72 @@
+"""What the HTTP side needs from the rest: the composition root hands it over."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Collection, Iterator
+from typing import Any, Protocol
+
+from slurmbatch.errors import Fault
+from slurmbatch.logs import JobLog
+from slurmbatch.model import Batch, Caller, Filesystem, Job, NewBatch, Status, Tool
+
+
+class Batches(Protocol):
+    """What a caller may ask for; raises the errors of `slurmbatch.errors`."""
+
+    def tools(self, caller: Caller) -> list[Tool]: ...
+    def tool(self, caller: Caller, tool_id: str) -> Tool: ...
+    def filesystems(self, caller: Caller) -> builtins.list[Filesystem]: ...
+    def check(
+        self, caller: Caller, new: NewBatch, known: Collection[str] = ()
+    ) -> builtins.list[Fault]: ...
+    def submit(
+        self,
+        caller: Caller,
+        new: NewBatch,
+        *,
+        idempotency_key: str | None,
+        body_hash: bytes,
+        request_id: str,
+    ) -> tuple[Batch, bool]: ...
+    def list(
+        self,
+        caller: Caller,
+        *,
+        limit: int | None,
+        after: str | None,
+        status: Status | None,
+        tool_id: str | None,
+        name: str | None,
+    ) -> tuple[builtins.list[Batch], str | None]: ...
+    def get(self, caller: Caller, batch_id: str) -> Batch: ...
+    def etag(self, caller: Caller, batch_id: str) -> str: ...
+    def earlier(self, caller: Caller, idempotency_key: str, body_hash: bytes) -> Batch | None: ...
+    def cancel(self, caller: Caller, batch_id: str, *, request_id: str) -> Batch: ...
+    def delete(self, caller: Caller, batch_id: str, *, request_id: str) -> None: ...
+    def delete_all(self, caller: Caller, *, request_id: str) -> int: ...
+    def jobs(
+        self,
+        caller: Caller,
+        batch_id: str,
+        *,
+        statuses: frozenset[Status],
+        after: str | None,
+        limit: int | None,
+    ) -> Iterator[Job]: ...
+    def job(self, caller: Caller, batch_id: str, job_id: str) -> Job: ...
+    def log_path(self, caller: Caller, batch_id: str, job_id: str) -> JobLog: ...
+    def log_path_by_id(self, caller: Caller, log_id: str) -> JobLog: ...
+
+
+class Identity(Protocol):
+    """Tells who a caller is; raises Unauthenticated."""
+
+    def authenticate(self, header: str | None) -> Caller: ...
+
+
+class Readiness(Protocol):
+    """How the service is: alive, and able to work."""
+
+    def healthz(self) -> dict[str, Any]: ...
+    def readyz(self) -> tuple[bool, dict[str, Any]]: ...

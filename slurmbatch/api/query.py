@@ -1,0 +1,76 @@
+"""Query parameters, as strict as bodies: what is unknown or not readable is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from urllib.parse import urlencode
+
+import falcon
+
+from slurmbatch.errors import Malformed
+from slurmbatch.model import Status
+
+MAX_PAGE = 10_000
+_STATUSES = ", ".join(Status)
+
+
+def check_names(req: falcon.Request, known: Iterable[str]) -> None:
+    """Raises Malformed for a parameter that this endpoint does not have."""
+    allowed = tuple(known)
+    for name in req.params:
+        if name not in allowed:
+            there = f"there are: {', '.join(allowed)}" if allowed else "there are none"
+            raise Malformed(f"There is no query parameter {_shown(name)} here; {there}.")
+
+
+def texts(req: falcon.Request, name: str) -> list[str]:
+    """All values of a parameter."""
+    value = req.params.get(name, [])
+    return value if isinstance(value, list) else [value]
+
+
+def text(req: falcon.Request, name: str) -> str | None:
+    values = texts(req, name)
+    if len(values) > 1:
+        raise Malformed(f"The query parameter {name} stands there more than once.")
+    return values[0] if values else None
+
+
+def whole(req: falcon.Request, name: str, most: int = MAX_PAGE) -> int | None:
+    """A whole number from 1 on."""
+    value = text(req, name)
+    if value is None:
+        return None
+    if not value.isascii() or not value.isdigit() or len(value) > 18 or not 1 <= int(value) <= most:
+        raise Malformed(
+            f"Query parameter {name}: expected a whole number from 1 to {most}, "
+            f"not {_shown(value)}."
+        )
+    return int(value)
+
+
+def statuses(req: falcon.Request, name: str = "status") -> frozenset[Status]:
+    return frozenset(_status(name, value) for value in texts(req, name))
+
+
+def status(req: falcon.Request, name: str = "status") -> Status | None:
+    value = text(req, name)
+    return None if value is None else _status(name, value)
+
+
+def _status(name: str, value: str) -> Status:
+    try:
+        return Status(value)
+    except ValueError:
+        detail = f"Query parameter {name}: expected one of {_STATUSES}, not {_shown(value)}."
+        raise Malformed(detail) from None
+
+
+def next_page(req: falcon.Request, after: str) -> str:
+    """A Link header to the page that begins after this id, everything else as in this request."""
+    pairs = [(name, value) for name in req.params for value in texts(req, name) if name != "after"]
+    return f'<{req.root_path}{req.path}?{urlencode([*pairs, ("after", after)])}>; rel="next"'
+
+
+def _shown(value: str) -> str:
+    return f"“{value[:60]}”"

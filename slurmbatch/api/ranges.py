@@ -1,0 +1,36 @@
+"""`Range: bytes=…` of RFC 9110, as far as logs need it: one range."""
+
+from __future__ import annotations
+
+import re
+
+from slurmbatch.errors import RangeNotSatisfiable
+
+_ONE_RANGE = re.compile(r"bytes=[ \t]*([0-9]{0,1000})-([0-9]{0,1000})[ \t]*", re.IGNORECASE)
+
+
+def select(header: str | None, size: int) -> tuple[int, int] | None:
+    """The bytes [start, end) that a Range header asks for; None for the whole.
+
+    A header that is malformed, of another unit or for several ranges counts as none, which the RFC
+    allows; one that asks for what is not there raises RangeNotSatisfiable. Of an empty log the
+    whole is sent: nothing could be named in a Content-Range.
+    """
+    found = _ONE_RANGE.fullmatch(header) if header else None
+    if found is None or not (found[1] or found[2]):
+        return None
+    if not found[1]:
+        return _suffix(int(found[2]), size)
+    first = int(found[1])
+    last = int(found[2]) if found[2] else size - 1
+    if found[2] and last < first:
+        return None
+    if first >= size:
+        raise RangeNotSatisfiable(size)
+    return first, min(last, size - 1) + 1
+
+
+def _suffix(length: int, size: int) -> tuple[int, int] | None:
+    if length == 0:
+        raise RangeNotSatisfiable(size)
+    return (max(0, size - length), size) if size else None

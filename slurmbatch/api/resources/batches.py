@@ -1,0 +1,126 @@
+"""Batches: list, make, look at, cancel, delete."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import falcon
+
+from slurmbatch.api import body, query, render, shapes, views
+from slurmbatch.api.ports import Batches
+from slurmbatch.api.resources import OfBatches
+from slurmbatch.errors import Invalid, Malformed
+from slurmbatch.model import Batch
+
+_MAX_KEY = 255
+
+
+class BatchList(OfBatches):
+    """/batches"""
+
+    def __init__(self, batches: Batches, max_body_bytes: int) -> None:
+        super().__init__(batches)
+        self._max_body_bytes = max_body_bytes
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        found, after = self._batches.list(
+            req.context.caller,
+            limit=query.whole(req, "limit"),
+            after=query.text(req, "after"),
+            status=query.status(req),
+            tool_id=query.text(req, "tool_id"),
+            name=query.text(req, "name"),
+        )
+        if after is not None:
+            resp.append_header("Link", query.next_page(req, after))
+        render.send_all(resp, [views.listed_batch(each) for each in found])
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        key = _idempotency_key(req)
+        value = body.read_json(req, self._max_body_bytes)
+        if key is not None:
+            earlier = self._batches.earlier(req.context.caller, key, _hash(value))
+            if earlier is not None:
+                _send_made(req, resp, earlier, falcon.HTTP_200)
+                return
+        new, faults = shapes.read_batch(value)
+        known = {fault.pointer for fault in faults}
+        faults += self._batches.check(req.context.caller, new, known)
+        if faults:
+            raise Invalid(faults)
+        batch, created = self._batches.submit(
+            req.context.caller,
+            new,
+            idempotency_key=key,
+            body_hash=_hash(value),
+            request_id=req.context.request_id,
+        )
+        _send_made(req, resp, batch, falcon.HTTP_201 if created else falcon.HTTP_200)
+
+    def on_delete(self, req: falcon.Request, resp: falcon.Response) -> None:
+        self._batches.delete_all(req.context.caller, request_id=req.context.request_id)
+
+
+class OneBatch(OfBatches):
+    """/batches/{batch_id}"""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, batch_id: str) -> None:
+        resp.cache_control = ["private", "no-cache"]
+        asked = req.get_header("If-None-Match")
+        if asked is not None:
+            etag = self._batches.etag(req.context.caller, batch_id)
+            if _matches(asked, etag):
+                resp.status = falcon.HTTP_304
+                _tag(resp, etag)
+                return
+        batch = self._batches.get(req.context.caller, batch_id)
+        _tag(resp, batch.etag)
+        render.send_one(req, resp, views.batch(batch))
+
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, batch_id: str) -> None:
+        self._batches.delete(req.context.caller, batch_id, request_id=req.context.request_id)
+
+
+class Cancellation:
+    """/batches/{batch_id}/cancel"""
+
+    def __init__(self, batches: Batches) -> None:
+        self._batches = batches
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, batch_id: str) -> None:
+        batch = self._batches.cancel(
+            req.context.caller, batch_id, request_id=req.context.request_id
+        )
+        resp.status = falcon.HTTP_202
+        render.send_one(req, resp, views.batch(batch))
+
+
+def _send_made(req: falcon.Request, resp: falcon.Response, batch: Batch, status: str) -> None:
+    resp.status = status
+    resp.location = f"{req.root_path}/batches/{batch.batch_id}"
+    render.send_one(req, resp, views.batch(batch))
+
+
+def _idempotency_key(req: falcon.Request) -> str | None:
+    key = req.get_header("Idempotency-Key")
+    if key is not None and not (key.isascii() and key.isprintable() and 1 <= len(key) <= _MAX_KEY):
+        raise Malformed(f"Idempotency-Key: expected 1 to {_MAX_KEY} printable ASCII characters.")
+    return key
+
+
+def _hash(value: object) -> bytes:
+    """Of what the body says: the same for another order of keys, or other white space."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).digest()
+
+
+def _tag(resp: falcon.Response, etag: str) -> None:
+    # Weak: the array of one and the object have the same version, and not the same bytes.
+    resp.set_header("ETag", f'W/"{etag}"')
+    resp.set_header("Vary", "Accept")
+
+
+def _matches(header: str, etag: str) -> bool:
+    tags = [each.strip().removeprefix("W/") for each in header.split(",")]
+    return f'"{etag}"' in tags or "*" in tags

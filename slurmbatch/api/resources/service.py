@@ -1,0 +1,52 @@
+"""The service itself: how it is, and what it can do. No credentials needed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import falcon
+
+from slurmbatch.api import problems, render
+from slurmbatch.api.ports import Readiness
+from slurmbatch.api.resources import Readable
+from slurmbatch.errors import Unavailable
+
+
+class Health(Readable):
+    """/healthz: the process lives."""
+
+    def __init__(self, readiness: Readiness) -> None:
+        self._readiness = readiness
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        resp.content_type = render.JSON
+        resp.data = render.json_bytes(self._readiness.healthz())
+
+
+class Ready(Readable):
+    """/readyz: the service is able to work; if not, the report comes inside of the problem."""
+
+    def __init__(self, readiness: Readiness) -> None:
+        self._readiness = readiness
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        ready, report = self._readiness.readyz()
+        if ready:
+            resp.content_type = render.JSON
+            resp.data = render.json_bytes(report)
+            return
+        kind = problems.KINDS[Unavailable]
+        problem = problems.problem(req, kind, "The service is not able to work just now.")
+        retry = {"Retry-After": str(problems.RETRY_AFTER)}
+        problems.send(resp, {**problem, **{k: report[k] for k in report.keys() - problem}}, retry)
+
+
+class Document(Readable):
+    """/openapi.json"""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self._document = render.json_bytes(document)
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        resp.content_type = render.JSON
+        resp.data = self._document

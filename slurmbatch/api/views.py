@@ -1,0 +1,197 @@
+"""From the domain's values to the shapes of the answers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from slurmbatch.api.answers import (
+    AttemptView,
+    BatchView,
+    Counts,
+    FilesystemView,
+    HardwareView,
+    JobView,
+    ListedBatch,
+    ListedJob,
+    ParameterView,
+    SlurmView,
+    ToolView,
+)
+from slurmbatch.model import Attempt, Batch, Filesystem, Job, Parameter, SlurmOptions, Status, Tool
+
+
+def moment(at: float | None) -> str:
+    return "" if at is None else _moment(int(at))
+
+
+# The same few seconds again and again: strftime is what costs most of such an answer.
+@lru_cache(maxsize=4096)
+def _moment(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def listed_batch(batch: Batch) -> ListedBatch:
+    hardware = batch.hardware
+    return {
+        "batch_id": batch.batch_id,
+        "tool_id": batch.tool_id,
+        "n_jobs": batch.n_jobs,
+        "hardware": {
+            "filesystems": list(hardware.filesystems),
+            "cpu": hardware.cpu,
+            "memory": hardware.memory,
+        },
+        "name": batch.name,
+        "created_at": moment(batch.created_at),
+        "finished_at": moment(batch.finished_at),
+        "cancelled": batch.cancelled_at is not None,
+        "slurm": _slurm(batch.slurm),
+        "stale_since": moment(batch.stale_since),
+    }
+
+
+def batch(batch: Batch) -> BatchView:
+    return {
+        "batch_id": batch.batch_id,
+        "tool_id": batch.tool_id,
+        "n_jobs": batch.n_jobs,
+        "hardware": _hardware(batch),
+        "n_submitted": batch.n_submitted,
+        "submitted_jobs": _counts(batch),
+        "name": batch.name,
+        "created_at": moment(batch.created_at),
+        "finished_at": moment(batch.finished_at),
+        "cancelled": batch.cancelled_at is not None,
+        "slurm": _slurm(batch.slurm),
+        "stale_since": moment(batch.stale_since),
+    }
+
+
+def listed_job(job: Job) -> ListedJob:
+    return {
+        "job_id": job.job_id,
+        "log_id": job.log_id,
+        "args": dict(job.args),
+        "status": job.status,
+        "reason": job.reason,
+        "index": job.index,
+        "create_time": moment(job.create_time),
+        "start_time": moment(job.start_time),
+        "stop_time": moment(job.stop_time),
+        "exit_code": job.exit_code,
+    }
+
+
+def job(job: Job) -> JobView:
+    return {
+        "job_id": job.job_id,
+        "log_id": job.log_id,
+        "hardware": _hardware(job),
+        "args": dict(job.args),
+        "status": job.status,
+        "reason": job.reason,
+        "create_time": moment(job.create_time),
+        "start_time": moment(job.start_time),
+        "stop_time": moment(job.stop_time),
+        "batch_id": job.batch_id,
+        "index": job.index,
+        "exit_code": job.exit_code,
+        "signal": job.signal,
+        "slurm_job_id": job.slurm_job_id,
+        "slurm_state": job.slurm_state,
+        "node_list": job.node_list,
+        "attempt": job.attempt,
+        "attempts": [_attempt(each) for each in job.attempts],
+    }
+
+
+def _attempt(attempt: Attempt) -> AttemptView:
+    return {
+        "attempt": attempt.attempt,
+        "reason": attempt.reason,
+        "slurm_state": attempt.slurm_state,
+        "start_time": moment(attempt.start_time),
+        "stop_time": moment(attempt.stop_time),
+        "exit_code": attempt.exit_code,
+        "signal": attempt.signal,
+        "node_list": attempt.node_list,
+    }
+
+
+def tool(tool: Tool) -> ToolView:
+    hardware, slurm = tool.hardware, tool.slurm
+    return {
+        "id": tool.id,
+        "description": tool.description,
+        "parameters": [_parameter(each) for each in tool.parameters],
+        "hardware": {
+            "filesystems": list(hardware.filesystems),
+            "cpu": hardware.cpu,
+            "memory": hardware.memory,
+            "max_cpu": hardware.max_cpu,
+            "max_memory": hardware.max_memory,
+        },
+        "slurm": {
+            "default": _slurm(slurm.default),
+            "partitions": list(slurm.partitions),
+            "accounts": list(slurm.accounts),
+            "qos": list(slurm.qos),
+            "max_time_limit": slurm.max_time_limit,
+            "max_gpus": slurm.max_gpus,
+        },
+    }
+
+
+def filesystem(filesystem: Filesystem) -> FilesystemView:
+    return {
+        "id": filesystem.id,
+        "path": filesystem.path,
+        "description": filesystem.description,
+    }
+
+
+def _hardware(of: Batch | Job) -> HardwareView:
+    return {
+        "filesystems": list(of.hardware.filesystems),
+        "memory": of.hardware.memory,
+        "cpu": of.hardware.cpu,
+    }
+
+
+def _slurm(options: SlurmOptions) -> SlurmView:
+    return {
+        "time_limit": options.time_limit,
+        "partition": options.partition,
+        "account": options.account,
+        "qos": options.qos,
+        "gpus": options.gpus,
+    }
+
+
+def _counts(batch: Batch) -> Counts:
+    counts = batch.counts
+    return {
+        "SUBMITTED": counts.get(Status.SUBMITTED, 0),
+        "PENDING": counts.get(Status.PENDING, 0),
+        "RUNNABLE": counts.get(Status.RUNNABLE, 0),
+        "STARTING": counts.get(Status.STARTING, 0),
+        "RUNNING": counts.get(Status.RUNNING, 0),
+        "SUCCEEDED": counts.get(Status.SUCCEEDED, 0),
+        "FAILED": counts.get(Status.FAILED, 0),
+    }
+
+
+def _parameter(parameter: Parameter) -> ParameterView:
+    return {
+        "name": parameter.name,
+        "type": parameter.type,
+        "description": parameter.description,
+        "required": parameter.required,
+        "default": parameter.default,
+        "minimum": parameter.minimum,
+        "maximum": parameter.maximum,
+        "max_length": parameter.max_length,
+        "pattern": parameter.pattern,
+        "choices": list(parameter.choices),
+    }

@@ -1,0 +1,205 @@
+"""Checks the arguments of a batch against the parameters that its tool declares."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from slurmbatch.errors import Fault
+from slurmbatch.model import ArgValue, Parameter, Tool
+
+MAX_VALUE_BYTES = 100_000
+"""Of one value: the kernel takes no environment string of 128 KiB or more."""
+
+_INT64 = range(-(2**63), 2**63)
+_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "string": ((str,), "a string"),
+    "integer": ((int,), "an integer"),
+    "number": ((int, float), "a number"),
+    "boolean": ((bool,), "true or false"),
+}
+
+
+class Checked(NamedTuple):
+    """The outcome: arguments of each job beyond the fixed ones, faults, and the fixed ones.
+
+    `variable` has one element a job (so one even where none was given); `fixed` holds the tool's
+    defaults, overridden by the fixed arguments. A job's arguments are the two merged.
+    """
+
+    variable: list[dict[str, ArgValue]]
+    faults: list[Fault]
+    fixed: dict[str, ArgValue]
+
+
+def check(
+    tool: Tool,
+    fixed: Mapping[str, ArgValue],
+    variable: Sequence[Mapping[str, ArgValue]],
+    max_bytes: int,
+    max_faults: int = 50,
+) -> Checked:
+    """Check all arguments at once; of many faults the first `max_faults` are told."""
+    checkers = {each.name: _checker(each) for each in tool.parameters}
+    faults = _Faults(", ".join(checkers) or "none", max_faults)
+    _check_values(fixed, "/fixed_args", checkers, faults)
+    under = {each.name: each.default for each in tool.parameters if each.default is not None}
+    merged: dict[str, ArgValue] = {**under, **fixed}
+    needed = [each.name for each in tool.parameters if each.required and each.name not in fixed]
+    sizes = {name: _size(value) for name, value in merged.items()}
+    total = sum(sizes.values())
+    jobs = [dict(each) for each in variable] or [{}]
+    for index, job in enumerate(jobs):
+        pointer = f"/variable_args/{index}" if variable else "/fixed_args"
+        _check_values(job, pointer, checkers, faults)
+        for name in needed:
+            if name not in job:
+                faults.add(f"{pointer}/{_escaped(name)}", "This argument is required.")
+        size = total
+        for name, value in job.items():
+            size += _size(value) - sizes.get(name, 0)
+        if size > max_bytes:
+            faults.add(pointer, f"Expected at most {max_bytes} bytes of arguments, not {size}.")
+    return Checked(jobs, faults.told(), merged)
+
+
+def environment(tool: Tool, merged: Mapping[str, ArgValue]) -> dict[str, str]:
+    """The declared arguments among `merged` as environment variables."""
+    names = {each.name for each in tool.parameters}
+    return {name: as_text(value) for name, value in merged.items() if name in names}
+
+
+def as_text(value: ArgValue) -> str:
+    """A value as a tool sees it: `true` or `false`, decimal digits, or the text itself."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def problem(parameter: Parameter, value: object) -> str:
+    """What would have been expected of a value for this parameter; empty if it is right."""
+    return _checker(parameter)(value)
+
+
+@dataclass
+class _Faults:
+    known: str
+    most: int
+    kept: list[Fault] = field(default_factory=list)
+    more: int = 0
+
+    def add(self, pointer: str, detail: str) -> None:
+        if len(self.kept) < self.most:
+            self.kept.append(Fault(pointer, detail))
+        else:
+            self.more += 1
+
+    def told(self) -> list[Fault]:
+        if self.more:
+            noun = "fault" if self.more == 1 else "faults"
+            return [*self.kept, Fault("", f"There are {self.more} more {noun} like these.")]
+        return self.kept
+
+
+Checker = Callable[[object], str]
+
+
+def _check_values(
+    values: Mapping[str, ArgValue], pointer: str, checkers: Mapping[str, Checker], faults: _Faults
+) -> None:
+    for name, value in values.items():
+        checker = checkers.get(name)
+        if checker is None:
+            detail = f"The tool has no such parameter; it has: {faults.known}."
+            faults.add(f"{pointer}/{_escaped(name)}", detail)
+            continue
+        wrong = checker(value)
+        if wrong:
+            faults.add(f"{pointer}/{_escaped(name)}", f"{wrong[0].upper()}{wrong[1:]}.")
+
+
+def _checker(parameter: Parameter) -> Checker:
+    """All checks of one parameter in one function: it may have to run 100,000 times."""
+    types, noun = _TYPES[parameter.type]
+    is_boolean = parameter.type == "boolean"
+    further = tuple(_further_checks(parameter))
+
+    def checker(value: object) -> str:
+        # A boolean is an int to Python, but not to the tool's author.
+        if not isinstance(value, types) or (isinstance(value, bool) and not is_boolean):
+            return f"expected {noun}"
+        for check_one in further:
+            wrong = check_one(value)
+            if wrong:
+                return wrong
+        return ""
+
+    return checker
+
+
+def _further_checks(parameter: Parameter) -> Iterator[Callable[..., str]]:
+    """The checks of a value whose type is right."""
+    if parameter.type == "string":
+        yield _unfit_text
+    elif parameter.type != "boolean":
+        yield _unfit_number
+    if parameter.minimum is not None:
+        yield _expect(f"at least {parameter.minimum}", _not_below(parameter.minimum))
+    if parameter.maximum is not None:
+        yield _expect(f"at most {parameter.maximum}", _not_above(parameter.maximum))
+    if parameter.max_length is not None:
+        longest = parameter.max_length
+        yield _expect(f"at most {longest} characters", lambda value: len(value) <= longest)
+    if parameter.pattern:
+        matches = re.compile(parameter.pattern).fullmatch
+        yield _expect(f"text that matches {parameter.pattern}", matches)
+    if parameter.choices:
+        listed = ", ".join(as_text(each) for each in parameter.choices)
+        yield _expect(f"one of {listed}", parameter.choices.__contains__)
+
+
+def _expect(wanted: str, fits: Callable[..., object]) -> Callable[..., str]:
+    wrong = f"expected {wanted}"
+    return lambda value: "" if fits(value) else wrong
+
+
+def _not_below(limit: float) -> Callable[[float], bool]:
+    return lambda value: value >= limit
+
+
+def _not_above(limit: float) -> Callable[[float], bool]:
+    return lambda value: value <= limit
+
+
+def _unfit_text(value: str) -> str:
+    if "\0" in value:
+        return "expected text without NUL characters"
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return "expected valid Unicode, not half of a surrogate pair"
+    return f"expected at most {MAX_VALUE_BYTES} bytes" if _size(value) > MAX_VALUE_BYTES else ""
+
+
+def _unfit_number(value: float) -> str:
+    if isinstance(value, float):
+        return "" if math.isfinite(value) else "expected a finite number"
+    return "" if value in _INT64 else "expected an integer of at most 64 bits"
+
+
+def _size(value: ArgValue) -> int:
+    """Bytes of a value as a tool sees it; what is no proper value has none."""
+    if isinstance(value, str):
+        return len(value) if value.isascii() else len(value.encode(errors="surrogatepass"))
+    if isinstance(value, int) and not isinstance(value, bool) and value not in _INT64:
+        return 0
+    return len(as_text(value)) if isinstance(value, int | float) else 0
+
+
+def _escaped(name: str) -> str:
+    """A name inside of a JSON pointer (RFC 6901), fit to be sent as UTF-8."""
+    return name.replace("~", "~0").replace("/", "~1").encode(errors="replace").decode()

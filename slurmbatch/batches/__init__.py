@@ -1,0 +1,304 @@
+"""What a caller may ask for. Nothing here asks Slurm: every answer comes from the store."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from slurmbatch import script
+from slurmbatch.batches.resolve import Offer, Resolved, resolve
+from slurmbatch.doorbell import Doorbell
+from slurmbatch.errors import (
+    Fault,
+    Invalid,
+    Malformed,
+    NotFound,
+    RefusedBySlurm,
+)
+from slurmbatch.health import Health
+from slurmbatch.journal import get
+from slurmbatch.logs import JobLog
+from slurmbatch.model import (
+    Batch,
+    Caller,
+    Filesystem,
+    Job,
+    NewBatch,
+    Status,
+    Tool,
+    etag,
+    parse_job_id,
+    parse_log_id,
+)
+from slurmbatch.places import log_parts
+from slurmbatch.store import Idempotency, NewArray, Store, new_id
+
+DEFAULT_MAX_ARRAY_SIZE = 1001
+# While one of these is down, what is shown may be out of date.
+_SOURCES_OF_STATUS = ("slurmctld", "slurmdbd", "poller")
+_log = get("batches")
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How batches are kept and handed over, from the settings. Times are seconds."""
+
+    log_dir: Path
+    work_dir: Path | None
+    max_script_bytes: int
+    array_size: int | None
+    submit_wait: float
+
+
+class Batches:
+    """Raises the errors of `slurmbatch.errors`; whatever belongs to others is NotFound."""
+
+    def __init__(
+        self,
+        store: Store,
+        offer: Offer,
+        rules: Rules,
+        doorbell: Doorbell,
+        health: Health,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._offer = offer
+        self._rules = rules
+        self._doorbell = doorbell
+        self._health = health
+        self._clock = clock
+
+    # --- what is offered ------------------------------------------------------------------------
+
+    def tools(self, caller: Caller) -> list[Tool]:
+        return list(self._offer.tools.values())
+
+    def tool(self, caller: Caller, tool_id: str) -> Tool:
+        tool = self._offer.tools.get(tool_id)
+        if tool is None:
+            raise NotFound
+        return tool
+
+    def filesystems(self, caller: Caller) -> list[Filesystem]:
+        return list(self._offer.filesystems.values())
+
+    # --- a new batch ----------------------------------------------------------------------------
+
+    def earlier(self, caller: Caller, idempotency_key: str, body_hash: bytes) -> Batch | None:
+        """The batch that this key and body made before, whatever is offered now.
+
+        Raises KeyReused, Conflict (the batch is deleted).
+        """
+        key = Idempotency(idempotency_key, body_hash)
+        batch_id = self._store.batches.earlier(caller.user_id, key)
+        return self.get(caller, batch_id) if batch_id is not None else None
+
+    def check(self, caller: Caller, new: NewBatch, known: Collection[str] = ()) -> list[Fault]:
+        """The faults in what the batch means, but for fields in `known`, which have some anyway."""
+        return resolve(new, self._offer, known)[1]
+
+    def submit(
+        self,
+        caller: Caller,
+        new: NewBatch,
+        *,
+        idempotency_key: str | None = None,
+        body_hash: bytes = b"",
+        request_id: str = "",
+    ) -> tuple[Batch, bool]:
+        """Keeps the batch, and hears for a moment what Slurm says; False: it was there before.
+
+        Raises Invalid, KeyReused, Conflict (the key's batch is deleted), RefusedBySlurm.
+        """
+        resolved, faults = resolve(new, self._offer)
+        if resolved is None:
+            raise Invalid(faults)
+        batch = self._batch(caller, resolved)
+        idempotency = Idempotency(idempotency_key, body_hash) if idempotency_key else None
+        with self._doorbell.expect(batch.batch_id) as word:
+            earlier = self._store.batches.create(
+                batch,
+                fixed_args=resolved.fixed_args,
+                variable_args=resolved.variable_args,
+                arrays=self._arrays(batch, resolved),
+                idempotency=idempotency,
+                request_id=request_id,
+            )
+            if earlier is not None:
+                return self.get(caller, earlier), False
+            _log.info("batch accepted", batch_id=batch.batch_id, user=caller.user_id,
+                      tool=batch.tool_id, n_jobs=batch.n_jobs, request_id=request_id)  # fmt: skip
+            self._doorbell.ring()
+            if word is not None and not self._health.is_down("slurmctld"):
+                word.wait(self._rules.submit_wait)
+                self._refused(batch, word.refusal, request_id)
+        return self.get(caller, batch.batch_id), True
+
+    def _refused(self, batch: Batch, refusal: str, request_id: str) -> None:
+        if refusal:
+            self._store.batches.withdraw(batch.batch_id)
+            _log.info("batch withdrawn, Slurm refused it", batch_id=batch.batch_id,
+                      user=batch.user_id, refusal=refusal, request_id=request_id)  # fmt: skip
+            raise RefusedBySlurm(f"Slurm refused the batch: {refusal}")
+
+    def _batch(self, caller: Caller, resolved: Resolved) -> Batch:
+        return Batch(
+            batch_id=new_id(),
+            user_id=caller.user_id,
+            tool_id=resolved.tool.id,
+            name=resolved.name,
+            n_jobs=len(resolved.variable_args),
+            hardware=resolved.hardware,
+            slurm=resolved.slurm,
+            created_at=self._clock(),
+            version=1,
+            n_submitted=0,
+            counts={},
+        )
+
+    def _arrays(self, batch: Batch, resolved: Resolved) -> list[NewArray]:
+        filesystems = [self._offer.filesystems[name] for name in batch.hardware.filesystems]
+        tool, rules = resolved.tool, self._rules
+        setting = script.setting_for(
+            tool, batch.batch_id, resolved.fixed_args, filesystems, rules.work_dir
+        )
+        tasks = (script.task_for(tool, i, own) for i, own in enumerate(resolved.variable_args))
+        try:
+            sizes = list(
+                script.split(
+                    tool, setting, tasks, max_tasks=self._max_tasks(),
+                    max_bytes=rules.max_script_bytes,
+                )
+            )  # fmt: skip
+        except ValueError as error:
+            raise Invalid([Fault("/variable_args", f"{error}.")]) from error
+        prefix = f"sb-{self._store.instance}-"
+        return [NewArray(f"{prefix}{secrets.token_hex(12)}", size) for size in sizes]
+
+    def _max_tasks(self) -> int:
+        # Task numbers go from 1 to MaxArraySize - 1. Kept across restarts, in case Slurm is down.
+        slurm = int(self._store.recall("max_array_size") or DEFAULT_MAX_ARRAY_SIZE) - 1
+        return max(1, min(slurm, self._rules.array_size or slurm))
+
+    # --- what there is --------------------------------------------------------------------------
+
+    def list(
+        self,
+        caller: Caller,
+        *,
+        limit: int | None = None,
+        after: str | None = None,
+        status: Status | None = None,
+        tool_id: str | None = None,
+        name: str | None = None,
+    ) -> tuple[list[Batch], str | None]:
+        """Newest first, and the batch id after which the next page begins, if there is one."""
+        found = self._store.batches.list(
+            caller.user_id,
+            limit=None if limit is None else limit + 1,
+            after=after,
+            status=status,
+            tool_id=tool_id,
+            name=name,
+        )
+        marked = [self._marked(batch) for batch in found]
+        if limit is None or len(marked) <= limit:
+            return marked, None
+        return marked[:limit], marked[limit - 1].batch_id
+
+    def get(self, caller: Caller, batch_id: str) -> Batch:
+        batch = self._store.batches.get(caller.user_id, batch_id)
+        if batch is None:
+            raise NotFound
+        return self._marked(batch)
+
+    def _marked(self, batch: Batch) -> Batch:
+        since = None if batch.finished_at else self._stale_since()
+        return batch if since is None else replace(batch, stale_since=since)
+
+    def _stale_since(self) -> float | None:
+        downs = (self._health.source(name).down_since for name in _SOURCES_OF_STATUS)
+        return min((since for since in downs if since is not None), default=None)
+
+    def etag(self, caller: Caller, batch_id: str) -> str:
+        """What `get` would give as the batch's etag, without reading more than that."""
+        found = self._store.batches.version(caller.user_id, batch_id)
+        if found is None:
+            raise NotFound
+        version, finished = found
+        return etag(version, None if finished else self._stale_since())
+
+    def jobs(
+        self,
+        caller: Caller,
+        batch_id: str,
+        *,
+        statuses: frozenset[Status] = frozenset(),
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Job]:
+        batch, index = self.get(caller, batch_id), -1
+        if after is not None:
+            parsed = parse_job_id(after)
+            if parsed is None or parsed[0] != batch_id:
+                raise Malformed("after: expected the id of a job of this batch.")
+            index = parsed[1]
+        return self._store.batches.jobs(batch, statuses=statuses, after=index, limit=limit)
+
+    def job(self, caller: Caller, batch_id: str, job_id: str) -> Job:
+        parsed = parse_job_id(job_id)
+        if parsed is None or parsed[0] != batch_id:
+            raise NotFound
+        job = self._store.batches.job(caller.user_id, batch_id, parsed[1])
+        if job is None:
+            raise NotFound
+        return job
+
+    def log_path(self, caller: Caller, batch_id: str, job_id: str) -> JobLog:
+        parsed = parse_job_id(job_id)
+        if parsed is None or parsed[0] != batch_id:
+            raise NotFound
+        return self._log_at(caller, *parsed)
+
+    def log_path_by_id(self, caller: Caller, log_id: str) -> JobLog:
+        parsed = parse_log_id(log_id)
+        if parsed is None:
+            raise NotFound
+        return self._log_at(caller, *parsed)
+
+    def _log_at(self, caller: Caller, batch_id: str, index: int) -> JobLog:
+        place = self._store.batches.place(caller.user_id, batch_id, index)
+        if place is None:
+            raise NotFound
+        return JobLog(self._rules.log_dir, log_parts(batch_id, *place), os.getuid())
+
+    # --- the end of it --------------------------------------------------------------------------
+
+    def cancel(self, caller: Caller, batch_id: str, *, request_id: str = "") -> Batch:
+        """Ends what has not ended. The tombstone is on the disk when this returns."""
+        if not self._store.batches.cancel(caller.user_id, batch_id, self._clock()):
+            raise NotFound
+        self._doorbell.ring()
+        _log.info("batch cancelled", batch_id=batch_id, user=caller.user_id,
+                  request_id=request_id)  # fmt: skip
+        return self.get(caller, batch_id)
+
+    def delete(self, caller: Caller, batch_id: str, *, request_id: str = "") -> None:
+        """Hides the batch for good; its jobs are ended, and then the records go."""
+        if not self._store.batches.delete(caller.user_id, batch_id, self._clock()):
+            raise NotFound
+        self._doorbell.ring()
+        _log.info("batch deleted", batch_id=batch_id, user=caller.user_id,
+                  request_id=request_id)  # fmt: skip
+
+    def delete_all(self, caller: Caller, *, request_id: str = "") -> int:
+        count = self._store.batches.delete(caller.user_id, None, self._clock())
+        self._doorbell.ring()
+        _log.info("all batches deleted", n_batches=count, user=caller.user_id,
+                  request_id=request_id)  # fmt: skip
+        return count

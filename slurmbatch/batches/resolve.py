@@ -1,0 +1,152 @@
+"""What a new batch means: its tool, arguments, hardware and options, checked against the settings.
+
+Every mistake is found in one go and told with a JSON pointer to the field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from slurmbatch import arguments
+from slurmbatch.errors import Fault
+from slurmbatch.model import (
+    ArgValue,
+    Filesystem,
+    Hardware,
+    NewBatch,
+    SlurmLimits,
+    SlurmOptions,
+    Tool,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What may be asked for."""
+
+    tools: Mapping[str, Tool]
+    filesystems: Mapping[str, Filesystem]
+    max_jobs: int
+    max_args_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A batch that can be kept. `variable_args` has one element a job."""
+
+    tool: Tool
+    name: str
+    fixed_args: Mapping[str, ArgValue]
+    variable_args: Sequence[Mapping[str, ArgValue]]
+    hardware: Hardware
+    slurm: SlurmOptions
+
+
+def resolve(
+    new: NewBatch, offer: Offer, known: Collection[str] = ()
+) -> tuple[Resolved | None, list[Fault]]:
+    """The batch with all defaults filled in, or every fault that is not in `known` already."""
+    faults = _Faults(known)
+    tool = offer.tools.get(new.tool_id) if new.tool_id is not None else None
+    filesystems = _filesystems(new, tool, offer, faults)
+    if len(new.variable_args) > offer.max_jobs:
+        faults.add("/variable_args", f"Expected at most {offer.max_jobs} jobs in one batch.")
+    if tool is None:
+        offered = ", ".join(sorted(offer.tools)) or "none"
+        faults.add("/tool_id", f"There is no such tool here; there are: {offered}.")
+        return None, faults.found
+    hardware = Hardware(filesystems, *_cpu_and_memory(new, tool, faults))
+    options = _options(new, tool.slurm, faults)
+    if len(new.variable_args) > offer.max_jobs:
+        return None, faults.found
+    checked = arguments.check(tool, new.fixed_args, new.variable_args, offer.max_args_bytes)
+    faults.extend(checked.faults)
+    if faults.found or faults.known:
+        return None, faults.found
+    resolved = Resolved(tool, new.name, checked.fixed, checked.variable, hardware, options)
+    return resolved, []
+
+
+class _Faults:
+    def __init__(self, known: Collection[str]) -> None:
+        self.known = known
+        self.found: list[Fault] = []
+
+    def add(self, pointer: str, detail: str) -> None:
+        """Unless the field, or what it stands in, has a fault already."""
+        if not any(pointer == at or pointer.startswith(f"{at}/") for at in self.known):
+            self.found.append(Fault(pointer, detail))
+
+    def extend(self, faults: Iterable[Fault]) -> None:
+        for fault in faults:
+            self.add(fault.pointer, fault.detail)
+
+
+def _filesystems(
+    new: NewBatch, tool: Tool | None, offer: Offer, faults: _Faults
+) -> tuple[str, ...]:
+    asked = new.filesystems
+    if asked is None:
+        asked = tool.hardware.filesystems if tool else ()
+    offered = ", ".join(sorted(offer.filesystems)) or "none"
+    for position, name in enumerate(asked):
+        if name not in offer.filesystems:
+            detail = f"There is no such filesystem here; there are: {offered}."
+            faults.add(f"/hardware/filesystems/{position}", detail)
+    return tuple(dict.fromkeys(asked))
+
+
+def _cpu_and_memory(new: NewBatch, tool: Tool, faults: _Faults) -> tuple[int, int]:
+    limits = tool.hardware
+    return (
+        _amount("/hardware/cpu", new.cpu, limits.cpu, limits.max_cpu, "CPUs", faults),
+        _amount("/hardware/memory", new.memory, limits.memory, limits.max_memory, "MiB", faults),
+    )
+
+
+def _amount(
+    pointer: str, asked: int | None, default: int | None, most: int | None, unit: str,
+    faults: _Faults,
+) -> int:  # fmt: skip
+    value = default if asked is None else asked
+    if value is None:
+        faults.add(pointer, f"Expected a number of {unit}: this tool has no default for it.")
+        return 0
+    if most is not None and value > most:
+        faults.add(pointer, f"Expected at most {most} {unit} with this tool, not {value}.")
+    return value
+
+
+def _options(new: NewBatch, limits: SlurmLimits, faults: _Faults) -> SlurmOptions:
+    default = limits.default
+    time_limit = default.time_limit if new.time_limit is None else new.time_limit
+    most = limits.max_time_limit
+    if most is not None and time_limit is not None and time_limit > most:
+        detail = f"Expected at most {most} minutes with this tool, not {time_limit}."
+        faults.add("/slurm/time_limit", detail)
+    gpus = default.gpus if new.gpus is None else new.gpus
+    if gpus > max(limits.max_gpus, default.gpus):
+        faults.add("/slurm/gpus", f"Expected at most {limits.max_gpus} with this tool, not {gpus}.")
+    return SlurmOptions(
+        time_limit if time_limit is not None else most,
+        _choice("partition", new.partition, default.partition, limits.partitions, faults),
+        _choice("account", new.account, default.account, limits.accounts, faults),
+        _choice("qos", new.qos, default.qos, limits.qos, faults),
+        gpus,
+    )
+
+
+def _choice(
+    name: str, asked: str | None, default: str, allowed: tuple[str, ...], faults: _Faults
+) -> str:
+    if asked is None or asked == default:
+        return default
+    if "*" not in allowed and asked not in allowed:
+        choices = ", ".join(_distinct((default, *allowed))) or "none"
+        faults.add(f"/slurm/{name}", f"Not allowed with this tool; allowed: {choices}.")
+    return asked
+
+
+def _distinct(names: Iterable[str]) -> Iterator[str]:
+    return (name for name in dict.fromkeys(names) if name)

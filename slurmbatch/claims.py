@@ -1,0 +1,82 @@
+"""Claims: how a job makes sure that it does not run twice, and how we learn that it has run.
+
+slurmctld writes its state every few seconds. Killed in between, it forgets what has started or
+ended since, and starts it again. So, where a directory that all nodes share is configured, the job
+script first makes a directory there (mkdir(2) succeeds once), and writes its exit code into it at
+the end. Started again by Slurm, it finds its claim taken, and does not run again, whatever number
+Slurm gives to that run: such a job is submitted with --no-requeue, so nobody can have asked for
+it, but a slurmctld that was killed requeues all the same what slurmd will not launch twice.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from slurmbatch.logs import JobLog, last_bytes
+
+KEPT = 30 * 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What is known of one run: whether it began, its exit code if it ended, and whether Slurm
+    started it again while its end was unknown (it was not run then). `ended_at`: when it noted its
+    code, in seconds since the epoch by the clock of the directory."""
+
+    started: bool
+    code: int | None = None
+    again: bool = False
+    ended_at: float | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """Below `root`, for each array a directory with its tag's name."""
+
+    root: Path
+
+    def prepare(self, tag: str) -> None:
+        """Makes the directory of an array. Raises OSError."""
+        (self.root / tag).mkdir(mode=0o700, exist_ok=True)
+
+    def look(self, tag: str, task: int) -> Claim | None:
+        """The claim of a task's run; None if the directory cannot be looked at just now."""
+        try:
+            names = {each.name for each in (self.root / tag).iterdir()}
+        except OSError:
+            return None
+        name = str(task)  # as the job script names it
+        if name not in names:
+            return Claim(started=False)
+        place = self.root / tag / name
+        code = self._code(tag, name)
+        ended_at = None if code is None else _modified_at(place / "code")
+        return Claim(True, code, (place / "again").exists(), ended_at)
+
+    def sweep(self, now: float, is_live: Callable[[str], bool]) -> int:
+        """Removes what is older than `KEPT` and belongs to no living array; gives how many."""
+        old: list[str] = []
+        with suppress(OSError):
+            ours = self.root.glob("sb-*")
+            old = [each.name for each in ours if now - each.stat().st_mtime > KEPT]
+        gone = [name for name in old if not is_live(name)]
+        for name in gone:
+            shutil.rmtree(self.root / name, ignore_errors=True)
+        return len(gone)
+
+    def _code(self, tag: str, name: str) -> int | None:
+        text = last_bytes(JobLog(self.root, (tag, name, "code"), os.getuid()), 16)
+        return int(text) if re.fullmatch(rb"\d{1,3}\n", text) else None
+
+
+def _modified_at(path: Path) -> float | None:
+    try:
+        return path.lstat().st_mtime
+    except OSError:
+        return None

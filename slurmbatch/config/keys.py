@@ -1,0 +1,110 @@
+"""The keys that tokens are checked with: read from files, and fit for their algorithms."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from slurmbatch.config.section import Complaint, shown
+
+_FAMILIES = {
+    **dict.fromkeys(("HS256", "HS384", "HS512"), "HS"),
+    **dict.fromkeys(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"), "RSA"),
+    **dict.fromkeys(("ES256", "ES384", "ES512"), "EC"),
+    "EdDSA": "EdDSA",
+}
+_CURVES = {"ES256": "secp256r1", "ES384": "secp384r1", "ES512": "secp521r1"}
+_LARGEST = 65_536
+
+
+def algorithm_mistakes(
+    algorithms: tuple[str, ...], has_secret: bool, has_public_key: bool
+) -> Iterator[Complaint]:
+    """Unknown algorithms, families mixed (an old way to forge tokens), the wrong kind of key."""
+    unknown = [name for name in algorithms if name not in _FAMILIES]
+    families = {_FAMILIES[name] for name in algorithms if name in _FAMILIES}
+    if unknown:
+        yield (
+            "algorithms",
+            f"found {', '.join(map(shown, unknown))}, expected some of {', '.join(_FAMILIES)}",
+        )
+    if len(families) > 1:
+        found = ", ".join(algorithms)
+        yield "algorithms", f"found {found}, expected algorithms of one family only"
+    elif families == {"HS"} and has_public_key:
+        yield "public_key_file", f"found it with {algorithms[0]}, expected secret_file instead"
+    elif families and families != {"HS"} and has_secret:
+        yield "secret_file", f"found it with {algorithms[0]}, expected public_key_file instead"
+
+
+def read_secret(path: Path, algorithms: tuple[str, ...]) -> bytes:
+    """A shared secret; raises ValueError in words, after which `expected` stands already."""
+    content, mode = _read(path)
+    if mode & 0o077:
+        raise ValueError(
+            f"found a file with mode {mode:04o}, expected one that only its owner can read (0600)"
+        )
+    secret = content.rstrip(b"\r\n")
+    needed = max(int(name[2:]) // 8 for name in algorithms)
+    if len(secret) < needed:
+        raise ValueError(
+            f"found a secret of {len(secret)} bytes, expected at least {needed} "
+            f"for {', '.join(algorithms)}"
+        )
+    if b"-----BEGIN" in secret:
+        raise ValueError("found a key or certificate in PEM, expected a shared secret")
+    return secret
+
+
+def read_public_key(path: Path, algorithms: tuple[str, ...]) -> str:
+    """A public key as PEM text; raises ValueError in words as `read_secret` does."""
+    content, _ = _read(path)
+    if b"PRIVATE KEY-----" in content:
+        raise ValueError("found a private key, expected the public one")
+    try:
+        key = load_pem_public_key(content)
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError("found something else, expected a public key in PEM") from None
+    for algorithm in algorithms:
+        wanted = _misfit(key, algorithm)
+        if wanted:
+            raise ValueError(f"found another kind of key, expected {wanted} for {algorithm}")
+    return content.decode("ascii", "ignore")
+
+
+def _misfit(key: object, algorithm: str) -> str:
+    """What the key would have to be, or nothing if it fits."""
+    family = _FAMILIES[algorithm]
+    if family == "RSA":
+        fits = isinstance(key, rsa.RSAPublicKey) and key.key_size >= 2048
+        return "" if fits else "an RSA key of at least 2048 bits"
+    if family == "EC":
+        curve = _CURVES[algorithm]
+        fits = isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name == curve
+        return "" if fits else f"a key on the curve {curve}"
+    fits = isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey)
+    return "" if fits else "an Ed25519 or Ed448 key"
+
+
+def _read(path: Path) -> tuple[bytes, int]:
+    """Content and permissions of one and the same file; no waiting on a pipe."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise ValueError(f"found {shown(path)}, expected a plain file")
+            content = file.read(_LARGEST + 1)
+    except OSError as error:
+        raise ValueError(
+            f"found {shown(path)}, which cannot be read: {error.strerror}; expected a file"
+        ) from None
+    if len(content) > _LARGEST:
+        raise ValueError(f"found more than {_LARGEST} bytes, expected a key")
+    return content, stat.S_IMODE(status.st_mode)

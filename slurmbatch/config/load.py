@@ -1,0 +1,226 @@
+"""From files to `Settings`, or to the list of all their mistakes."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from slurmbatch import model
+from slurmbatch.config import keys
+from slurmbatch.config.schema import (
+    FilesystemTable,
+    Jobs,
+    JwtIssuer,
+    Log,
+    Server,
+    SettingsFile,
+    Slurm,
+    Store,
+)
+from slurmbatch.config.section import Section, mistakes_of, shown
+from slurmbatch.config.toolfile import ToolFile
+from slurmbatch.errors import SettingsError
+
+_TOOL_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_POSITION = re.compile(r"(.*) \(at (line \d+, column \d+|end of document)\)", re.DOTALL)
+_AT_THE_END = "end of document"
+
+AnySection = TypeVar("AnySection", bound=Section)
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """Somebody whose tokens are accepted, and the key to check them with."""
+
+    issuer: str
+    audience: str
+    algorithms: tuple[str, ...]
+    key: str | bytes = field(repr=False)
+    user_claim: str = "sub"
+    leeway: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    jwt: tuple[Issuer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings, checked; `source` is the file that they came from."""
+
+    source: Path
+    jobs: Jobs
+    server: Server = field(default_factory=Server)
+    store: Store = field(default_factory=Store)
+    slurm: Slurm = field(default_factory=Slurm)
+    auth: Auth = field(default_factory=Auth)
+    log: Log = field(default_factory=Log)
+    filesystems: tuple[model.Filesystem, ...] = ()
+    tools: Mapping[str, model.Tool] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def load(path: Path) -> Settings:
+    """Read the settings file and all tools; raises SettingsError with every mistake in them."""
+    loader = _Loader(Path(path).absolute())
+    settings = loader.settings()
+    if loader.mistakes or settings is None:
+        raise SettingsError(loader.mistakes)
+    return settings
+
+
+class _Loader:
+    """Goes on after each mistake, so that all of them can be told."""
+
+    def __init__(self, source: Path) -> None:
+        self.source = source
+        self.mistakes: list[str] = []
+
+    def settings(self) -> Settings | None:
+        raw = self._parse(self.source)
+        if raw is None:
+            return None
+        file = self._validate(self.source, raw, SettingsFile)
+        issuers = self._issuers(file.auth.jwt) if file else ()
+        tools = self._tools(raw, file)
+        if file is None:
+            return None
+        self._check_slurm_paths(file.slurm)
+        return Settings(
+            source=self.source,
+            jobs=file.jobs,
+            server=file.server,
+            store=file.store,
+            slurm=file.slurm,
+            auth=Auth(issuers),
+            log=file.log,
+            filesystems=tuple(_filesystem(each) for each in file.filesystems),
+            tools=MappingProxyType(tools),
+        )
+
+    def _mistake(self, file: Path, key: str, text: str) -> None:
+        self.mistakes.append(f"{file}: {key}: {text}")
+
+    def _parse(self, file: Path) -> dict[str, Any] | None:
+        content = b""
+        try:
+            content = file.read_bytes()
+            return tomllib.loads(content.decode())
+        except OSError as error:
+            self._mistake(file, "the whole file", f"cannot be read: {error.strerror}")
+        except UnicodeDecodeError as error:
+            line = content.count(b"\n", 0, error.start) + 1
+            self._mistake(file, f"line {line}", "found a byte that is not UTF-8")
+        except tomllib.TOMLDecodeError as error:
+            found = _POSITION.fullmatch(str(error))
+            text, position = found.groups() if found else (str(error), "the whole file")
+            if position == _AT_THE_END:
+                position = f"line {max(len(content.splitlines()), 1)}, at its end"
+            self._mistake(file, position, f"is not TOML: {text}")
+        return None
+
+    def _validate(
+        self, file: Path, raw: dict[str, Any], section: type[AnySection]
+    ) -> AnySection | None:
+        try:
+            return section.model_validate(raw)
+        except ValidationError as error:
+            for key, text in mistakes_of(error):
+                self._mistake(file, key, text)
+            return None
+
+    def _check_slurm_paths(self, slurm: Slurm) -> None:
+        if slurm.conf and not slurm.conf.is_file():
+            self._absent("slurm.conf", slurm.conf, "file")
+        if slurm.bin_dir and not slurm.bin_dir.is_dir():
+            self._absent("slurm.bin_dir", slurm.bin_dir, "directory")
+
+    def _absent(self, key: str, path: Path, kind: str) -> None:
+        self._mistake(self.source, key, f"found {shown(path)}, expected a {kind} that is there")
+
+    def _issuers(self, tables: tuple[JwtIssuer, ...]) -> tuple[Issuer, ...]:
+        issuers = []
+        for index, table in enumerate(tables):
+            kind = "secret_file" if table.secret_file else "public_key_file"
+            read = keys.read_secret if table.secret_file else keys.read_public_key
+            file = self.source.parent / (table.secret_file or table.public_key_file or "")
+            try:
+                key: str | bytes = read(file, table.algorithms)
+            except ValueError as error:
+                self._mistake(self.source, f"auth.jwt[{index}].{kind}", str(error))
+                continue
+            taken = table.model_dump(include={"issuer", "audience", "user_claim", "leeway"})
+            issuers.append(Issuer(**taken, algorithms=table.algorithms, key=key))
+        return tuple(issuers)
+
+    def _tools(self, raw: dict[str, Any], file: SettingsFile | None) -> dict[str, model.Tool]:
+        # With mistakes elsewhere in the settings file the tools still deserve to be looked at.
+        section = raw.get("tools")
+        named = section.get("dir", "tools.d") if isinstance(section, dict) else "tools.d"
+        if not isinstance(named, str):
+            return {}
+        directory = self.source.parent / named
+        if not directory.is_dir():
+            self._absent("tools.dir", directory, "directory")
+            return {}
+        tools = {}
+        for path in sorted(directory.glob("[!.]*.toml")):
+            tool = self._tool(path, raw, file)
+            if tool is not None:
+                tools[tool.id] = tool
+        return tools
+
+    def _tool(
+        self, path: Path, raw: dict[str, Any], file: SettingsFile | None
+    ) -> model.Tool | None:
+        if not _TOOL_ID.fullmatch(path.stem):
+            text = "found a name that is no tool id, expected a-z, 0-9, _ and - (at most 64)"
+            self._mistake(path, "the file's name", text)
+        parsed = self._parse(path)
+        if parsed is None:
+            return None
+        self._check_filesystems(path, parsed, raw)
+        table = self._validate(path, parsed, ToolFile)
+        if table is None:
+            return None
+        self._check_size(path, table, (file.slurm if file else Slurm()).max_script_bytes // 2)
+        return table.tool(path.stem)
+
+    def _check_filesystems(self, path: Path, parsed: dict[str, Any], raw: dict[str, Any]) -> None:
+        known = [each.get("id") for each in _tables(raw, "filesystems")]
+        hardware = parsed.get("hardware")
+        names = hardware.get("filesystems") if isinstance(hardware, dict) else None
+        for index, name in enumerate(names if isinstance(names, list) else []):
+            if isinstance(name, str) and name not in known:
+                listed = ", ".join(map(str, known)) or "none are there"
+                text = f"found {shown(name)}, expected one of those in {self.source.name}: {listed}"
+                self._mistake(path, f"hardware.filesystems[{index}]", text)
+
+    def _check_size(self, path: Path, table: ToolFile, room: int) -> None:
+        size = len((table.script or "").encode())
+        if size > room:
+            text = f"found {size} bytes, expected at most {room}, half of slurm.max_script_bytes"
+            self._mistake(path, "script", text)
+
+
+def _tables(raw: dict[str, Any], array: str) -> list[dict[str, Any]]:
+    """The tables of an array in a file that may have mistakes."""
+    listed = raw.get(array)
+    return [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+
+
+def _filesystem(table: FilesystemTable) -> model.Filesystem:
+    return model.Filesystem(
+        id=table.id,
+        path=str(table.path),
+        description=table.description,
+        feature=table.feature,
+        licence=table.licence,
+    )

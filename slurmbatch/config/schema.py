@@ -1,0 +1,280 @@
+"""The settings file: each key with its type, limits, default and description, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from slurmbatch.config.keys import algorithm_mistakes
+from slurmbatch.config.section import (
+    AbsolutePath,
+    AnyPath,
+    Complaint,
+    LogPath,
+    Section,
+    Texts,
+    shown,
+)
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Server(Section):
+    """Where and how the service listens."""
+
+    host: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        description="The address to listen on. Put a proxy that speaks TLS in front of it.",
+    )
+    port: int = Field(default=8765, ge=1, le=65535, description="The TCP port to listen on.")
+    threads: int = Field(
+        default=8, ge=1, le=256, description="Requests that are worked on at a time."
+    )
+    max_body_bytes: int = Field(
+        default=8 * 1024 * 1024, ge=1024, description="A larger request body is refused with 413."
+    )
+    connection_limit: int = Field(
+        default=1000, ge=1, description="Connections that may be open at a time; further ones wait."
+    )
+    channel_timeout: int = Field(
+        default=60, ge=1, description="Seconds after which an idle connection is closed."
+    )
+    submit_wait: float = Field(
+        default=3.0,
+        ge=0,
+        le=60,
+        allow_inf_nan=False,
+        description="Seconds for which the answer to a new batch waits for Slurm's word on it.",
+    )
+
+
+class Store(Section):
+    """The database."""
+
+    path: AbsolutePath = Field(
+        default=Path("/var/lib/slurmbatch/slurmbatch.sqlite"),
+        description="The SQLite file, on a local disk (SQLite does not work on NFS).",
+    )
+
+
+class Jobs(Section):
+    """What jobs may be, and where they leave what they print."""
+
+    log_dir: LogPath = Field(
+        description=(
+            "The directory for what jobs print, one file a job. The nodes must see it under the "
+            "same path. No % and no backslash in it, because Slurm would expand them."
+        ),
+        examples=["/var/spool/slurmbatch/logs"],
+    )
+    work_dir: AbsolutePath | None = Field(
+        default=None,
+        description="The directory in which jobs start. Left out: the home of the jobs' user.",
+        examples=["/home/slurmbatch"],
+    )
+    max_jobs_per_batch: int = Field(
+        default=100_000, ge=1, le=10_000_000, description="A batch of more jobs is refused."
+    )
+    max_args_bytes: int = Field(
+        default=65_536,
+        ge=1,
+        description="The most bytes that all argument values of one job may have.",
+    )
+    claims_dir: AbsolutePath | None = Field(
+        default=None,
+        description=(
+            "A directory that all nodes share, where a job notes that it has started, so that it "
+            "never runs twice even if Slurm forgets that it ran. Left out: no notes."
+        ),
+        examples=["/var/spool/slurmbatch/claims"],
+    )
+
+
+class Slurm(Section):
+    """How to reach Slurm, and how patient to be with it."""
+
+    backend: Literal["auto", "commands", "pyslurm"] = Field(
+        default="auto",
+        description=(
+            "The way to Slurm: its commands, or the library pyslurm. auto: pyslurm where it is "
+            "installed and of the cluster's version, else the commands."
+        ),
+    )
+    conf: AbsolutePath | None = Field(
+        default=None,
+        description="The slurm.conf to use. Left out: Slurm finds its own.",
+        examples=["/etc/slurm/slurm.conf"],
+    )
+    bin_dir: AbsolutePath | None = Field(
+        default=None,
+        description="The directory with sbatch, squeue and the others. Left out: as found in PATH.",
+        examples=["/usr/bin"],
+    )
+    command_timeout: Seconds = Field(
+        default=20.0, description="Seconds after which a question to Slurm counts as unanswered."
+    )
+    submit_timeout: Seconds = Field(
+        default=30.0, description="Seconds after which a submission's fate counts as unknown."
+    )
+    poll_interval: Seconds = Field(
+        default=2.0, description="Seconds between two looks at the jobs; longer when Slurm is slow."
+    )
+    absence_grace: Seconds = Field(
+        default=60.0,
+        description="Seconds for which a job that Slurm shows nowhere is still believed to live.",
+    )
+    max_script_bytes: int = Field(
+        default=262_144,
+        ge=32_768,
+        le=4_194_304,
+        description="The most bytes of one job script; larger arrays are split.",
+    )
+    array_size: int | None = Field(
+        default=None,
+        ge=1,
+        description="The most jobs in one Slurm array. Left out: as many as Slurm allows.",
+        examples=[1000],
+    )
+
+
+class JwtIssuer(Section):
+    """Somebody whose tokens (Bearer JWT) are accepted. Repeat the table for several.
+
+    The algorithms are of one family: HS256, HS384, HS512 with a `secret_file`; or with a
+    `public_key_file` RS256 to RS512 and PS256 to PS512, or ES256, ES384, ES512, or EdDSA.
+    """
+
+    exactly_one: ClassVar[tuple[str, ...]] = ("secret_file", "public_key_file")
+    samples: ClassVar[tuple[Mapping[str, object], ...]] = (
+        {
+            "issuer": "https://login.example.org",
+            "audience": "slurmbatch",
+            "algorithms": ["RS256"],
+            "public_key_file": "login.example.org.pem",
+        },
+        {
+            "issuer": "https://portal.example.org",
+            "audience": "slurmbatch",
+            "algorithms": ["HS256"],
+            "secret_file": "portal.example.org.secret",
+        },
+    )
+
+    issuer: str = Field(min_length=1, description="The token's `iss`, exactly.")
+    audience: str = Field(min_length=1, description="What the token's `aud` must hold.")
+    algorithms: Texts = Field(
+        min_length=1, description="The signatures that are accepted, all of one family."
+    )
+    public_key_file: AnyPath | None = Field(
+        default=None, description="The public key in PEM. Relative to this file, or absolute."
+    )
+    secret_file: AnyPath | None = Field(
+        default=None,
+        description=(
+            "The shared secret, at least as long as the hash (32 bytes for HS256), in a file that "
+            "only its owner can read. Line ends at its end do not count."
+        ),
+    )
+    user_claim: str = Field(
+        default="sub", min_length=1, description="The claim that names the user on this cluster."
+    )
+    leeway: int = Field(
+        default=30, ge=0, le=30, description="Seconds by which clocks may differ; at most 30."
+    )
+
+    def incoherent(self) -> Iterator[Complaint]:
+        has_secret, has_public_key = self.secret_file is not None, self.public_key_file is not None
+        yield from algorithm_mistakes(self.algorithms, has_secret, has_public_key)
+
+
+class Auth(Section):
+    """Who may come in, besides those with an API key."""
+
+    unique: ClassVar[Mapping[str, str]] = {"jwt": "issuer"}
+
+    jwt: Annotated[tuple[JwtIssuer, ...], Field(strict=False)] = Field(
+        default=(), description="The issuers of tokens."
+    )
+
+
+class Log(Section):
+    """What the service itself logs."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least important lines that are written."
+    )
+
+
+class FilesystemTable(Section):
+    """A filesystem that a batch may ask for. Repeat the table for several.
+
+    At least one of `feature` and `licence` says what it means to Slurm.
+    """
+
+    samples: ClassVar[tuple[Mapping[str, object], ...]] = (
+        {
+            "id": "scratch",
+            "path": "/scratch",
+            "description": "Fast, shared by all nodes, emptied every month",
+            "feature": "scratch",
+        },
+    )
+
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$", description="How batches name it.")
+    path: AbsolutePath = Field(
+        description="Where the nodes have it; jobs see it as SLURMBATCH_FS_ID."
+    )
+    description: str = Field(default="", description="For the users.")
+    feature: str = Field(
+        default="",
+        pattern=r"^([A-Za-z0-9_.-]+)?$",
+        description="The node feature that stands for it (--constraint).",
+    )
+    licence: str = Field(
+        default="",
+        pattern=r"^([A-Za-z0-9_.@-]+(:[1-9][0-9]{0,8})?)?$",
+        description="The licence that each job takes (--licenses): `name` or `name:count`.",
+        examples=["scratch:1"],
+    )
+
+    def incoherent(self) -> Iterator[Complaint]:
+        if not self.feature and not self.licence:
+            yield "feature or licence", "found neither, expected at least one of them"
+
+
+class Tools(Section):
+    """What users may run: one file for each tool, in a directory."""
+
+    dir: AnyPath = Field(
+        default=Path("tools.d"),
+        description="The directory with a TOML file for each tool. Relative to this file.",
+    )
+
+
+class SettingsFile(Section):
+    """The whole settings file."""
+
+    unique: ClassVar[Mapping[str, str]] = {"filesystems": "id"}
+
+    server: Server = Server()
+    store: Store = Store()
+    jobs: Jobs = Field(description="a table with at least log_dir")
+    slurm: Slurm = Slurm()
+    auth: Auth = Auth()
+    log: Log = Log()
+    tools: Tools = Tools()
+    filesystems: Annotated[tuple[FilesystemTable, ...], Field(strict=False)] = ()
+
+    def incoherent(self) -> Iterator[Complaint]:
+        """Ids must also differ as names of environment variables."""
+        seen: dict[str, str] = {}
+        for index, filesystem in enumerate(self.filesystems):
+            other = seen.setdefault(filesystem.id.replace("-", "_"), filesystem.id)
+            if other != filesystem.id:
+                wanted = f"an id that differs from {shown(other)} in more than - and _"
+                found = shown(filesystem.id)
+                yield f"filesystems[{index}].id", f"found {found}, expected {wanted}"

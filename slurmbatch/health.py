@@ -1,0 +1,56 @@
+"""What the working threads last saw, published for /readyz and the logs."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One thing that we depend on. Times are epoch seconds; `down_since` None: it answers.
+
+    `back_at` is when it last came back from an outage, 0 if there was none.
+    """
+
+    ok_at: float | None = None
+    back_at: float = 0.0
+    down_since: float | None = None
+    error: str = ""
+
+
+_UNKNOWN = Source()
+
+
+class Health:
+    """Thread-safe. Sources: `slurmctld`, `slurmdbd`, `poller`, `submitter`, `database`."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sources: dict[str, Source] = {}
+
+    def ok(self, name: str, now: float) -> float | None:
+        """Notes that the source answers; gives how long it was down if it just came back."""
+        with self._lock:
+            old = self._sources.get(name, Source())
+            if old.down_since is None:
+                self._sources[name] = replace(old, ok_at=now)
+                return None
+            self._sources[name] = Source(ok_at=now, back_at=now)
+            return now - old.down_since
+
+    def failed(self, name: str, now: float, error: str) -> bool:
+        """Notes a failure; True if it is the first of an outage."""
+        with self._lock:
+            old = self._sources.get(name, Source())
+            first = old.down_since is None
+            self._sources[name] = replace(old, down_since=now if first else old.down_since,
+                                          error=error)  # fmt: skip
+            return first
+
+    def source(self, name: str) -> Source:
+        # Without the lock, which is for writers: a dict's get is one step, a Source is frozen.
+        return self._sources.get(name, _UNKNOWN)
+
+    def is_down(self, name: str) -> bool:
+        return self.source(name).down_since is not None

@@ -1,0 +1,388 @@
+"""What slurmbatch talks about, as frozen values. Times are seconds since the epoch (UTC).
+
+Memory is MiB per job, `cpu` is CPUs per job, time limits are minutes: Slurm's own units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+ArgValue = str | int | float | bool
+
+
+class Status(StrEnum):
+    """The documented vocabulary, in the order in which a job moves through it."""
+
+    SUBMITTED = "SUBMITTED"
+    PENDING = "PENDING"
+    RUNNABLE = "RUNNABLE"
+    STARTING = "STARTING"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+
+    @property
+    def ended(self) -> bool:
+        return self in (Status.SUCCEEDED, Status.FAILED)
+
+
+class ArrayState(StrEnum):
+    """How far the hand-over of one Slurm job array has come.
+
+    INTENT: on our disk only, or of unknown fate. HELD: Slurm has it, held, under a known id.
+    RELEASING: we are about to let it go, or have. QUEUED: seen not held. DONE: every task ended.
+    REFUSED: Slurm will not have it.
+    """
+
+    INTENT = "INTENT"
+    HELD = "HELD"
+    RELEASING = "RELEASING"
+    QUEUED = "QUEUED"
+    DONE = "DONE"
+    REFUSED = "REFUSED"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks. `credential` names the key or the token's issuer, for logs; it is no secret."""
+
+    user_id: str
+    credential: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key as it is kept: never the secret, only its SHA-256."""
+
+    key_id: str
+    user_id: str
+    secret_hash: bytes
+    created_at: float
+    expires_at: float | None = None
+    revoked_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    filesystems: tuple[str, ...]
+    cpu: int
+    memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class SlurmOptions:
+    """The options of sbatch that a batch may choose. Empty or None: Slurm's own default."""
+
+    time_limit: int | None = None
+    partition: str = ""
+    account: str = ""
+    qos: str = ""
+    gpus: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Filesystem:
+    """A filesystem that jobs may need, and what that means to Slurm."""
+
+    id: str
+    path: str
+    description: str = ""
+    feature: str = ""
+    licence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A declared argument of a tool; it reaches the tool as the environment variable `name`."""
+
+    name: str
+    type: Literal["string", "integer", "number", "boolean"]
+    description: str = ""
+    required: bool = False
+    default: ArgValue | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    max_length: int | None = None
+    pattern: str = ""
+    choices: tuple[ArgValue, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HardwareLimits:
+    """A tool's own default hardware (None: the batch must say) and the most it may ask for."""
+
+    cpu: int | None = None
+    memory: int | None = None
+    filesystems: tuple[str, ...] = ()
+    max_cpu: int | None = None
+    max_memory: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SlurmLimits:
+    """A tool's default Slurm options and what a batch may choose instead.
+
+    An empty tuple allows nothing but the default; `("*",)` allows anything.
+    """
+
+    default: SlurmOptions = field(default_factory=SlurmOptions)
+    partitions: tuple[str, ...] = ("*",)
+    accounts: tuple[str, ...] = ("*",)
+    qos: tuple[str, ...] = ("*",)
+    max_time_limit: int | None = None
+    max_gpus: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """What can be run. `script` is its text, or else `path` a program on the nodes."""
+
+    id: str
+    description: str
+    script: str = ""
+    path: str = ""
+    parameters: tuple[Parameter, ...] = ()
+    hardware: HardwareLimits = field(default_factory=HardwareLimits)
+    slurm: SlurmLimits = field(default_factory=SlurmLimits)
+    requeue: bool = False
+
+    def parameter(self, name: str) -> Parameter | None:
+        return next((p for p in self.parameters if p.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class NewBatch:
+    """A batch as it was asked for: shapes are right, meanings are not checked yet.
+
+    `None` stands for a field that was not given, or whose shape was wrong (then `Fault`s with its
+    pointer exist already).
+    """
+
+    tool_id: str | None
+    name: str = ""
+    fixed_args: Mapping[str, ArgValue] = field(default_factory=dict)
+    variable_args: Sequence[Mapping[str, ArgValue]] = ()
+    filesystems: tuple[str, ...] | None = None
+    cpu: int | None = None
+    memory: int | None = None
+    time_limit: int | None = None
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    gpus: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch as it is kept. `counts` has all seven statuses and adds up to `n_jobs`.
+
+    `stale_since`: since when what is shown may be out of date, because Slurm cannot be asked.
+    """
+
+    batch_id: str
+    user_id: str
+    tool_id: str
+    name: str
+    n_jobs: int
+    hardware: Hardware
+    slurm: SlurmOptions
+    created_at: float
+    version: int
+    n_submitted: int
+    counts: Mapping[Status, int]
+    cancelled_at: float | None = None
+    finished_at: float | None = None
+    stale_since: float | None = None
+
+    @property
+    def etag(self) -> str:
+        """Changes with whatever is shown of the batch."""
+        return etag(self.version, self.stale_since)
+
+
+def etag(version: int, stale_since: float | None) -> str:
+    return f"{version}" if stale_since is None else f"{version}-{int(stale_since)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An earlier run of a job that Slurm put back into its queue; numbered from 1."""
+
+    attempt: int
+    reason: str
+    slurm_state: str
+    start_time: float | None
+    stop_time: float | None
+    exit_code: int | None
+    signal: int | None
+    node_list: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job of a batch: one array task in Slurm. Times are None until they are known.
+
+    `attempt` numbers its runs from 1; `attempts` are the earlier ones, where they were asked for.
+    """
+
+    batch_id: str
+    index: int
+    args: Mapping[str, ArgValue]
+    hardware: Hardware
+    status: Status
+    reason: str
+    create_time: float
+    start_time: float | None = None
+    stop_time: float | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    slurm_job_id: str = ""
+    slurm_state: str = ""
+    node_list: str = ""
+    attempt: int = 1
+    attempts: tuple[Attempt, ...] = ()
+
+    @property
+    def job_id(self) -> str:
+        return job_id(self.batch_id, self.index)
+
+    @property
+    def log_id(self) -> str:
+        return log_id(self.batch_id, self.index)
+
+
+def job_id(batch_id: str, index: int) -> str:
+    return f"{batch_id}-{index}"
+
+
+def log_id(batch_id: str, index: int) -> str:
+    return f"{batch_id}-{index}.log"
+
+
+def parse_job_id(text: str) -> tuple[str, int] | None:
+    """The batch id and the index in a job id; None if it is none (no zero-padded twins)."""
+    batch_id, dash, digits = text.rpartition("-")
+    if not dash or not digits.isascii() or not digits.isdigit() or len(digits) > 9:
+        return None
+    index = int(digits)
+    return (batch_id, index) if str(index) == digits else None
+
+
+def parse_log_id(text: str) -> tuple[str, int] | None:
+    """The batch id and the index in a log id; None if it is none."""
+    return parse_job_id(text.removesuffix(".log")) if text.endswith(".log") else None
+
+
+@dataclass(frozen=True, slots=True)
+class ArraySpec:
+    """One Slurm job array of a batch: tasks 1..n_tasks, run under the unguessable name `tag`.
+
+    `tries` counts the sbatch calls begun for this tag; `waiting` says in words why the hand-over
+    waits; `released_boot` is slurmctld's boot time as it was known at the release; `cancel` is the
+    tombstone: nothing of it shall run any more.
+    """
+
+    pk: int
+    batch_id: str
+    user_id: str
+    tool_id: str
+    ordinal: int
+    generation: int
+    tag: str
+    n_tasks: int
+    state: ArrayState
+    hardware: Hardware
+    slurm: SlurmOptions
+    created_at: float
+    slurm_job_id: int | None = None
+    submitted_at: float | None = None
+    tries: int = 0
+    tried_at: float | None = None
+    next_try_at: float = 0.0
+    waiting: str = ""
+    released_at: float | None = None
+    released_boot: str = ""
+    cancel: bool = False
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownJob:
+    """What we last knew of one array task; `reason` and `slurm_state` as they are stored."""
+
+    task: int
+    status: Status
+    reason: str
+    slurm_state: str
+    start_time: float | None
+    restarts: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobChange:
+    """A new state of one array task. An ended job changes only with `reopen` (a requeue)."""
+
+    task: int
+    status: Status
+    reason: str
+    slurm_state: str = ""
+    start_time: float | None = None
+    stop_time: float | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    node_list: str = ""
+    restarts: int = 0
+    reopen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobReport:
+    """What Slurm says of one array task, or of a range of tasks that have not started.
+
+    `state` is the one word that the text output collapses to, `flags` whatever else is known
+    (binary or JSON sources). `tasks` holds inclusive ranges of task numbers. Fields that a source
+    does not have are None or empty.
+    """
+
+    array_job_id: int
+    tasks: tuple[tuple[int, int], ...]
+    is_range: bool
+    state: str
+    source: Literal["live", "accounting"]
+    flags: frozenset[str] = frozenset()
+    reason: str = ""
+    tag: str = ""
+    uid: int | None = None
+    submit_time: float | None = None
+    eligible_time: float | None = None
+    start_time: float | None = None
+    end_time: float | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    node_list: str = ""
+    restarts: int | None = None
+    priority: int | None = None
+    time_limit: int | None = None
+    cancelled_by: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """Slurm's answer to an accepted sbatch."""
+
+    slurm_job_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class SlurmFacts:
+    """What a cluster says of itself; asked at the start and now and then."""
+
+    version: str
+    max_array_size: int
+    max_job_count: int
+    min_job_age: int
+    boot_time: str
+    cluster: str = ""

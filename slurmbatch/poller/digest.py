@@ -1,0 +1,239 @@
+"""From what Slurm reports of an array to what has changed in its jobs: pure.
+
+A status moves forward; back it goes only on what slurmctld itself shows (a requeue). Where Slurm
+may still requeue a job (its node failed, it was preempted), the end counts only after a grace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from slurmbatch import states
+from slurmbatch.claims import Claim
+from slurmbatch.model import ArraySpec, ArrayState, JobChange, JobReport, KnownJob, Status
+from slurmbatch.script import NOT_RUN_AGAIN
+from slurmbatch.states import Context, Verdict
+
+ORDER = {
+    Status.SUBMITTED: 0,
+    Status.PENDING: 1,
+    Status.RUNNABLE: 1,
+    Status.STARTING: 2,
+    Status.RUNNING: 3,
+    Status.SUCCEEDED: 4,
+    Status.FAILED: 4,
+}
+_KILLED = frozenset({9, 125})
+# Ends that slurmctld takes from the node; what it ends itself it knows of.
+_TOLD_BY_NODES = frozenset({"COMPLETED", "FAILED"})
+_NOT_LAUNCHED = 53
+# How long a slurmstepd may go on telling a new slurmctld of a job that the old one has forgotten.
+_TOLD_LATE = 300.0
+
+
+@dataclass
+class Memory:
+    """What the poller remembers of one array between ticks; losing it only costs time.
+
+    `missing`: slurmctld did not show all that has not ended. `doubtful`: since when a task's end
+    might still be undone. `absent`: since when both sources, in health, have not shown a task.
+    """
+
+    signature: int = 0
+    missing: bool = False
+    doubtful: dict[int, float] = field(default_factory=dict)
+    absent: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def settled(self) -> bool:
+        return not self.missing and not self.doubtful and not self.absent
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What holds for all jobs of an array in one tick.
+
+    `now` is the time of day, `elapsed` the reading of a clock that nobody sets, for the grace.
+    `ran_out` looks into a task's log; `claim` at its claim, None if there is none to look at.
+    """
+
+    array: ArraySpec
+    now: float
+    elapsed: float
+    grace: float
+    service_uid: int
+    ran_out: Callable[[int], bool]
+    claim: Callable[[KnownJob], Claim | None]
+    unknown: Callable[[JobReport], None]
+
+    def context(self, report: JobReport | None, known: KnownJob) -> Context:
+        return Context(
+            hardware=self.array.hardware,
+            slurm=self.array.slurm,
+            last=known.status,
+            ours_held=self.array.state in (ArrayState.HELD, ArrayState.RELEASING),
+            cancelled=self.array.cancel,
+            service_uid=self.service_uid,
+            out_of_memory=_was_killed(report) and self.ran_out(known.task),
+            not_run_again=self._not_run_again(report, known),
+            now=self.now,
+        )
+
+    def _not_run_again(self, report: JobReport | None, known: KnownJob) -> bool:
+        if report is None or report.exit_code != NOT_RUN_AGAIN:
+            return False
+        claim = self.claim(known)
+        return claim is not None and claim.again
+
+
+def by_task(reports: Iterable[JobReport], wanted: Mapping[int, KnownJob]) -> dict[int, JobReport]:
+    """The report of each wanted task: its own row beats a range, which may be out of date."""
+    found: dict[int, JobReport] = {}
+    for report in sorted(reports, key=lambda each: not each.is_range):
+        for first, last in report.tasks:
+            if last - first < len(wanted):
+                tasks: Iterable[int] = range(first, last + 1)
+            else:
+                tasks = (task for task in wanted if first <= task <= last)
+            found.update((task, report) for task in tasks if task in wanted)
+    return found
+
+
+def change(
+    report: JobReport, known: KnownJob, situation: Situation, memory: Memory
+) -> JobChange | None:
+    """What the report changes for a job; None if nothing, or if it is no verdict."""
+    noted = _noted(report, known, situation)
+    if noted is not None:
+        return noted
+    verdict = states.explain(report, situation.context(report, known))
+    if verdict is None:
+        if states.unknown_words(report):
+            situation.unknown(report)
+        return None
+    if verdict.status.ended and not verdict.final and not _past_doubt(known, situation, memory):
+        return None
+    if verdict.status.ended:
+        memory.doubtful.pop(known.task, None)
+    elif ORDER[verdict.status] < ORDER[known.status] and report.source != "live":
+        return None
+    else:
+        memory.doubtful.pop(known.task, None)
+    new = _changed(report, known, verdict)
+    same = (new.status, new.reason, new.slurm_state) == (
+        known.status, known.reason, known.slurm_state)  # fmt: skip
+    return None if same and new.restarts == known.restarts else new
+
+
+def _noted(report: JobReport, known: KnownJob, situation: Situation) -> JobChange | None:
+    """The end that a job has noted itself, where Slurm has made up another one.
+
+    A slurmctld that is killed forgets the ends of its last seconds. It takes such a job for
+    running, and for dead with its node when it finds nothing of it there; or it starts the job
+    again, and calls it cancelled, or failed without a code, when slurmd will not launch a second
+    copy.
+    """
+    doubted = report.state in ("NODE_FAIL", "CANCELLED") or (
+        report.state == "FAILED" and not report.exit_code and not report.signal
+    )
+    claim = situation.claim(known) if doubted else None
+    if claim is None or claim.code is None:
+        return None
+    ended_at = claim.ended_at or report.end_time
+    if report.state == "CANCELLED" and not _is_before(ended_at, report.start_time):
+        return None
+    end = _end(known, states.from_claim(claim.code), situation, claim.code)
+    start = None if _is_before(ended_at, known.start_time) else known.start_time
+    return replace(end, slurm_state=report.state, start_time=start, stop_time=ended_at,
+                   node_list=report.node_list)  # fmt: skip
+
+
+def _is_before(one: float | None, other: float | None) -> bool:
+    # Slurm's times are whole seconds.
+    return one is not None and other is not None and one < other - 1.0
+
+
+def may_be_untrue(
+    report: JobReport, launched: Callable[[], bool], booted: Callable[[], str]
+) -> bool:
+    """Whether the end may be that of an earlier job under the same number, told late.
+
+    A slurmctld that is killed gives the numbers again that it has forgotten. The slurmstepd of a
+    forgotten job goes on telling of its end, and is believed of the new job, which slurmd has not
+    even launched. `launched`: whether the job has left any sign of itself; `booted`, asked for
+    after that: when slurmctld was started, in seconds since the epoch.
+    """
+    if report.state not in _TOLD_BY_NODES or report.signal == _NOT_LAUNCHED or launched():
+        return False
+    boot_time = booted()
+    if report.end_time is None or not boot_time.isdigit():
+        return False
+    return 0 <= report.end_time - int(boot_time) < _TOLD_LATE
+
+
+def is_gone(known: KnownJob, situation: Situation, memory: Memory) -> bool:
+    """Whether a task that neither source shows has been so for all of the grace."""
+    since = memory.absent.setdefault(known.task, situation.elapsed)
+    return situation.elapsed - since >= situation.grace
+
+
+def cancelled_elsewhere(known: KnownJob, situation: Situation) -> JobChange:
+    """For a task that is gone while Slurm knows its array: it keeps no record of those."""
+    return _end(known, states.vanished(situation.context(None, known)), situation)
+
+
+def lost(known: KnownJob, situation: Situation) -> JobChange | None:
+    """For a task whose array Slurm has lost. None: by its claim it never started."""
+    context = situation.context(None, known)
+    claim = situation.claim(known)
+    if claim is None or context.cancelled:
+        return _end(known, states.lost(context), situation)
+    if not claim.started:
+        return None
+    if claim.code is None:
+        return _end(known, states.lost(context), situation)
+    return _end(known, states.from_claim(claim.code), situation, claim.code)
+
+
+def _end(
+    known: KnownJob, verdict: Verdict, situation: Situation, code: int | None = None
+) -> JobChange:
+    return JobChange(
+        known.task,
+        verdict.status,
+        verdict.reason,
+        known.slurm_state,
+        known.start_time,
+        situation.now,
+        exit_code=code,
+        restarts=known.restarts,
+    )
+
+
+def _changed(report: JobReport, known: KnownJob, verdict: Verdict) -> JobChange:
+    started = verdict.status.ended or verdict.status is Status.RUNNING
+    ended = verdict.status.ended
+    return JobChange(
+        task=known.task,
+        status=verdict.status,
+        reason=verdict.reason,
+        slurm_state=report.state,
+        start_time=(report.start_time or known.start_time) if started else None,
+        stop_time=report.end_time if ended else None,
+        exit_code=report.exit_code if ended else None,
+        signal=report.signal if ended else None,
+        node_list=report.node_list,
+        restarts=known.restarts if report.restarts is None else report.restarts,
+    )
+
+
+def _past_doubt(known: KnownJob, situation: Situation, memory: Memory) -> bool:
+    since = memory.doubtful.setdefault(known.task, situation.elapsed)
+    return situation.elapsed - since >= situation.grace
+
+
+def _was_killed(report: JobReport | None) -> bool:
+    if report is None or report.state != "FAILED":
+        return False
+    return report.signal in _KILLED or report.exit_code in (125, 137, 9)

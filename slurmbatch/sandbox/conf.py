@@ -1,0 +1,166 @@
+"""The text of the settings files of a sandbox."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import socket
+
+from slurmbatch.sandbox.errors import SandboxError
+from slurmbatch.sandbox.paths import Paths
+from slurmbatch.sandbox.plan import Plan
+from slurmbatch.sandbox.ports import LOOPBACK
+
+CLUSTER = "sandbox"
+ACCOUNT = "demo"
+
+
+def current_user() -> str:
+    """The name of whoever runs the sandbox."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        raise SandboxError(f"User id {os.geteuid()} has no name, and Slurm needs one.") from None
+
+
+def short_hostname() -> str:
+    return socket.gethostname().partition(".")[0]
+
+
+def slurm_conf(paths: Paths, plan: Plan) -> str:
+    """The settings of slurmctld, slurmd and the commands."""
+    shape, root, user, host = plan.shape, paths.root, current_user(), short_hostname()
+    last = plan.slurmd_port(shape.node_names[-1])
+    return f"""\
+# A sandbox of slurmbatch's, for trying out and for tests.
+ClusterName={CLUSTER}
+SlurmctldHost={host}({LOOPBACK})
+SlurmctldPort={plan.slurmctld_port}
+{_communication(plan, "NoCtldInAddrAny")}
+SlurmUser={user}
+SlurmdUser={user}
+
+# The socket of our own munged has to be named twice.
+AuthType=auth/munge
+AuthInfo=socket={paths.munge_socket}
+CredType=cred/munge
+AccountingStoragePass={paths.munge_socket}
+
+StateSaveLocation={root}/state/slurmctld
+SlurmdSpoolDir={root}/spool/%n
+SlurmctldPidFile={paths.pid_file("slurmctld")}
+SlurmdPidFile={paths.pid_file("slurmd-%n")}
+SlurmctldLogFile={paths.log_file("slurmctld")}
+SlurmdLogFile={paths.log_file("slurmd-%n")}
+
+# Nothing that would need root or cgroups; more CPUs and memory than the machine has.
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+MpiDefault=none
+MailProg=/bin/true
+SlurmdParameters=config_overrides
+ReturnToService=2
+
+SchedulerType=sched/backfill
+SchedulerParameters=sched_min_interval=100000,batch_sched_delay=0,bf_interval=2,sched_interval=2,default_queue_depth=1000
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+MaxArraySize={shape.max_array_size}
+MaxJobCount={shape.max_job_count}
+MinJobAge={shape.min_job_age}
+InactiveLimit=0
+KillWait=5
+
+# Memory is enforced by looking at the jobs every second.
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=1
+JobAcctGatherParams=OverMemoryKill
+
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost={LOOPBACK}
+AccountingStoragePort={plan.slurmdbd_port}
+AccountingStorageEnforce=associations,limits,qos
+
+Licenses=scratch:1000,project:1000
+NodeName=node[1-{shape.nodes}] NodeHostname={host} NodeAddr={LOOPBACK} \
+Port=[{plan.slurmd_port("node1")}-{last}] CPUs={shape.cpus} RealMemory={shape.memory} \
+Feature=scratch,project
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP DefMemPerCPU=100
+PartitionName=short Nodes=ALL MaxTime=60 State=UP DefMemPerCPU=100
+{shape.extra_conf}
+"""
+
+
+def slurmdbd_conf(paths: Paths, plan: Plan) -> str:
+    """The settings of slurmdbd, which hold the database's password."""
+    return f"""\
+AuthType=auth/munge
+AuthInfo=socket={paths.munge_socket}
+DbdHost={short_hostname()}
+DbdAddr={LOOPBACK}
+DbdPort={plan.slurmdbd_port}
+{_communication(plan)}
+SlurmUser={current_user()}
+LogFile={paths.log_file("slurmdbd")}
+PidFile={paths.pid_file("slurmdbd")}
+StorageType=accounting_storage/mysql
+StorageHost={LOOPBACK}
+StoragePort={plan.mariadb_port}
+StorageUser=slurm
+StoragePass={plan.database_password}
+StorageLoc=slurm
+"""
+
+
+def _communication(plan: Plan, *more: str) -> str:
+    if not plan.loopback_only:
+        return "# This host's name is not 127.0.0.1, so Slurm listens on all of them."
+    return "CommunicationParameters=" + ",".join(["NoInAddrAny", *more])
+
+
+def mariadb_init(plan: Plan) -> str:
+    """What MariaDB does before it takes its first connection."""
+    account = f"'slurm'@'{LOOPBACK}'"
+    return (
+        "CREATE DATABASE IF NOT EXISTS slurm;\n"
+        f"CREATE USER IF NOT EXISTS {account} IDENTIFIED BY '{plan.database_password}';\n"
+        f"GRANT ALL ON slurm.* TO {account};\n"
+    )
+
+
+def slurmbatch_toml(paths: Paths, plan: Plan) -> str:
+    """The settings of slurmbatch's daemon on this sandbox."""
+    root = paths.root
+    return f"""\
+# slurmbatch on a sandbox of its own, for trying out and for tests.
+[server]
+host = "{LOOPBACK}"
+port = {plan.http_port}
+
+[store]
+path = "{root}/state/slurmbatch/slurmbatch.sqlite"
+
+[jobs]
+log_dir = "{root}/logs"
+work_dir = "{root}/work"
+
+[slurm]
+conf = "{paths.slurm_conf}"
+poll_interval = 0.5
+
+[tools]
+dir = "{root}/etc/tools.d"
+
+[[filesystems]]
+id = "scratch"
+path = "{root}/fs/scratch"
+description = "fast, purged"
+feature = "scratch"
+
+[[filesystems]]
+id = "project"
+path = "{root}/fs/project"
+description = "kept, shared by a project"
+licence = "project:1"
+feature = "project"
+"""

@@ -1,0 +1,44 @@
+"""The programs that the sandbox is made of, and where they come from."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from slurmbatch.sandbox.errors import MissingPrograms
+
+PACKAGES = {
+    "munged": "munge",
+    "mariadbd": "mariadb-server",
+    "mariadb-install-db": "mariadb-server",
+    "slurmdbd": "slurmdbd",
+    "slurmctld": "slurmctld",
+    "slurmd": "slurmd",
+    "sacctmgr": "slurm-client",
+    "scontrol": "slurm-client",
+    "sinfo": "slurm-client",
+    "sbatch": "slurm-client",
+    "squeue": "slurm-client",
+    "sacct": "slurm-client",
+    "scancel": "slurm-client",
+    "setsid": "util-linux",
+}
+
+# Ordinary users on Debian do not have these in their PATH, and the daemons live there.
+SYSTEM_DIRECTORIES = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+
+
+def search_path(path: str | None = None) -> str:
+    """PATH with the directories of the daemons added."""
+    known = (os.environ.get("PATH", os.defpath) if path is None else path).split(os.pathsep)
+    return os.pathsep.join([*known, *(d for d in SYSTEM_DIRECTORIES if d not in known)])
+
+
+def find_programs(path: str | None = None) -> dict[str, str]:
+    """The full path of each program; all that are missing are named in one error."""
+    where = search_path() if path is None else path
+    found = {program: shutil.which(program, path=where) for program in PACKAGES}
+    missing = {program: PACKAGES[program] for program, at in found.items() if at is None}
+    if missing:
+        raise MissingPrograms(missing)
+    return {program: at for program, at in found.items() if at is not None}

@@ -1,0 +1,184 @@
+"""A batch and its tool become the text of a job script: pure, no I/O.
+
+The arguments travel inside the script, quoted so that any text survives, and are picked by
+`SLURM_ARRAY_TASK_ID`. The tool runs in an environment built from nothing: its arguments,
+`SLURMBATCH_*`, Slurm's own `SLURM_*`, and what a program may expect of any login (HOME, USER,
+PATH, …). sbatch takes no script of more than 4 MiB and is slow with big ones: `split` keeps each
+below a limit of bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from slurmbatch.arguments import environment
+from slurmbatch.model import ArgValue, Filesystem, Tool
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_INTERPRETER = re.compile(r"#!\s*(/\S+)(?:[ \t]+(.*\S))?[ \t]*$")
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One array task: the index of its job in the batch, and its own environment variables."""
+
+    index: int
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What all tasks of an array share."""
+
+    batch_id: str
+    environment: Mapping[str, str]
+    work_dir: PurePath | None
+    filesystems: Mapping[str, str]
+    claims: PurePath | None = None
+
+
+def setting_for(
+    tool: Tool,
+    batch_id: str,
+    fixed_args: Mapping[str, ArgValue],
+    filesystems: Iterable[Filesystem],
+    work_dir: PurePath | None,
+    claims: PurePath | None = None,
+) -> Setting:
+    """`claims` is the array's own directory for them; None: the job is not fenced."""
+    paths = {filesystem.id: filesystem.path for filesystem in filesystems}
+    return Setting(batch_id, environment(tool, fixed_args), work_dir, paths, claims)
+
+
+def task_for(tool: Tool, index: int, own_args: Mapping[str, ArgValue]) -> Task:
+    return Task(index, environment(tool, own_args))
+
+
+HEAD = """\
+#!/bin/bash
+unset SLURM_JWT BASH_ENV ENV
+case "${SLURM_ARRAY_TASK_ID:-}" in
+"""
+MIDDLE = """\
+*) echo "slurmbatch: this script has no task '${SLURM_ARRAY_TASK_ID:-}'" >&2; exit 1;;
+esac
+b=__BATCH_ID__
+unset HOME
+HOME=~
+USER=$(id -un)
+cd -- __WORK_DIR__ || { echo "slurmbatch: no working directory on $(uname -n)" >&2; exit 1; }
+e=("HOME=$HOME" "USER=$USER" "LOGNAME=$USER" "SHELL=/bin/bash" "PATH=$PATH" "PWD=$PWD")
+e+=("TMPDIR=${TMPDIR:-/tmp}" "LANG=C.UTF-8")
+for name in "${!SLURM_@}"; do e+=("$name=${!name}"); done
+e+=("SLURMBATCH_BATCH_ID=$b" "SLURMBATCH_JOB_ID=$b-$i" "SLURMBATCH_JOB_INDEX=$i")
+"""
+# Exit code of a run that did not take place, because an earlier one had begun; see claims.
+NOT_RUN_AGAIN = 121
+CLAIM = """\
+c=__CLAIMS__/$SLURM_ARRAY_TASK_ID
+if ! mkdir -- "$c"; then
+  for n in 1 2 3 4 5 6 7 8 9 10; do [ -s "$c/code" ] && break; sleep 1; done
+  if [ -s "$c/code" ]; then
+    echo "slurmbatch: started again by Slurm, but it has ended before; nothing was run" >&2
+    exit "$(cat -- "$c/code")"
+  fi
+  [ -d "$c" ] && : > "$c/again"
+  echo "slurmbatch: not run on $(uname -n): its claim $c is taken or cannot be made" >&2
+  exit __NOT_RUN_AGAIN__
+fi
+trap : TERM INT HUP USR1 USR2
+"""
+UNCLAIM = """\
+r=$?
+printf '%s\\n' "$r" > "$c/code.tmp" && sync -- "$c/code.tmp" && mv -- "$c/code.tmp" "$c/code"
+exit "$r"
+"""
+
+
+def quote(text: str) -> str:
+    """One word of bash. A carriage return is written as an escape: sbatch refuses CRLF."""
+    if "\r" not in text:
+        return shlex.quote(text)
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\r", "\\r")
+    return f"$'{escaped}'"
+
+
+def assignments(environment: Mapping[str, str]) -> str:
+    """`name=value` words for env(1). Raises ValueError for a name that is no identifier."""
+    for name in environment:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"not a name of an environment variable: {name!r}")
+    return " ".join(quote(f"{name}={value}") for name, value in environment.items())
+
+
+def task_line(number: int, task: Task) -> str:
+    return f"{number}) i={task.index}; a=({assignments(task.environment)});;\n"
+
+
+def render(tool: Tool, setting: Setting, tasks: Sequence[Task]) -> str:
+    """The script for an array of `tasks`, numbered from 1."""
+    lines = "".join(task_line(number, task) for number, task in enumerate(tasks, start=1))
+    return HEAD + lines + _tail(tool, setting)
+
+
+def _tail(tool: Tool, setting: Setting) -> str:
+    shared = {
+        **{f"SLURMBATCH_FS_{_variable(name)}": path for name, path in setting.filesystems.items()},
+        **setting.environment,
+    }
+    work_dir = quote(str(setting.work_dir)) if setting.work_dir else '"$HOME"'
+    middle = MIDDLE.replace("__BATCH_ID__", quote(setting.batch_id), 1)
+    middle = middle.replace("__WORK_DIR__", work_dir, 1)
+    arrange = f"{middle}f=({assignments(shared)})\n"
+    if setting.claims is None:
+        return f"{arrange}exec {_command(tool)}"
+    claim = CLAIM.replace("__CLAIMS__", quote(str(setting.claims)), 1)
+    claim = claim.replace("__NOT_RUN_AGAIN__", str(NOT_RUN_AGAIN), 1)
+    return f"{arrange}{claim}{_command(tool)}{UNCLAIM}"
+
+
+def _command(tool: Tool) -> str:
+    start = 'env -i "${e[@]}" "${f[@]}" "${a[@]}" '
+    if tool.path:
+        return f"{start}{quote(tool.path)}\n"
+    text = tool.script if tool.script.endswith("\n") else tool.script + "\n"
+    end = "END_OF_TOOL_" + hashlib.sha256(text.encode()).hexdigest()[:16]
+    return f"{start}{_interpreter(text)} /dev/fd/9 9<<'{end}'\n{text}{end}\n"
+
+
+def _interpreter(script: str) -> str:
+    """The words that the kernel would make of the first line (execve(2), "Interpreter scripts")."""
+    match = _INTERPRETER.match(script.split("\n", 1)[0])
+    if match is None:
+        raise ValueError("the script must start with #! and an absolute path")
+    return " ".join(quote(word) for word in match.groups() if word)
+
+
+def _variable(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]", "_", name).upper()
+
+
+def split(
+    tool: Tool, setting: Setting, tasks: Iterable[Task], *, max_tasks: int, max_bytes: int
+) -> Iterator[int]:
+    """How many of the tasks, in their order, go into each array.
+
+    Raises ValueError if a single task's script would be over `max_bytes`.
+    """
+    room = max_bytes - len((HEAD + _tail(tool, setting)).encode())
+    count = size = 0
+    for index, task in enumerate(tasks):
+        need = len(task_line(max_tasks, task).encode())
+        if need > room:
+            raise ValueError(f"the arguments of job {index} do not fit into a job script")
+        if count == max_tasks or size + need > room:
+            yield count
+            count = size = 0
+        count, size = count + 1, size + need
+    if count:
+        yield count

@@ -1,0 +1,245 @@
+"""Slurm through its own commands: complete by itself, for any version from 22.05 on.
+
+The only room that starts processes. Every command runs in an environment built from nothing
+(sbatch passes its own on to the job, and an inherited SBATCH_PARTITION would win), without a
+shell, with a time limit, and dies with this process (prctl(2) PR_SET_PDEATHSIG), so that no
+forgotten sbatch submits something after a restart.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from slurmbatch.errors import SlurmAmbiguous, SlurmBusy, SlurmRefused, SlurmUnreachable
+from slurmbatch.model import JobReport, SlurmFacts, Submission
+from slurmbatch.slurm import parse, quirks
+from slurmbatch.slurm.port import SubmitRequest
+
+SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
+_IDS_A_QUESTION = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def complaint(self) -> str:
+        """The error in one line, without the command's own prefix."""
+        lines = [line.split("error: ", 1)[-1].strip() for line in self.stderr.splitlines()]
+        return "; ".join(line for line in lines if line)
+
+
+@dataclass(frozen=True)
+class CommandSlurm:
+    """The port on sbatch, squeue, sacct, scontrol and scancel. Times are seconds."""
+
+    backend: ClassVar[str] = "commands"
+
+    conf: Path | None = None
+    bin_dir: Path | None = None
+    timeout: float = 20.0
+    submit_timeout: float = 30.0
+    _wrapper: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        setpriv = shutil.which("setpriv", path=SYSTEM_PATH)
+        wrapper = (setpriv, "--pdeathsig", "KILL", "--") if setpriv else ()
+        object.__setattr__(self, "_wrapper", wrapper)
+
+    # --- the port -----------------------------------------------------------------------------
+
+    def facts(self) -> SlurmFacts:
+        answer = self._ask("scontrol", "show", "config")
+        facts = parse.facts(self.version(), answer.stdout)
+        if facts is None:
+            raise SlurmUnreachable("scontrol show config gave no limits")
+        return facts
+
+    def submit(self, request: SubmitRequest) -> Submission:
+        answer = self._sbatch(submit_arguments(request), request.script)
+        slurm_job_id = parse.submitted_id(answer.stdout)
+        if answer.code == 0 and slurm_job_id is not None:
+            return Submission(slurm_job_id)
+        words = answer.complaint or f"sbatch ended with {answer.code} and said nothing"
+        if slurm_job_id is None and quirks.LIMITS_REACHED.search(words):
+            raise SlurmBusy(words)
+        if slurm_job_id is None and any(refusal in words for refusal in quirks.REFUSALS):
+            raise SlurmRefused(words)
+        answered = "Batch job submission failed" in words and not quirks.NO_ANSWER.search(words)
+        raise SlurmAmbiguous(words, answered=bool(answered))
+
+    def find(self, tag: str) -> list[JobReport]:
+        if not tag:
+            raise ValueError("an empty name would list everybody's jobs")
+        found = [row for row in self._squeue("--me", f"--name={tag}") if _is_ours(row, tag)]
+        return found or self.find_in_accounting(tag)
+
+    def release(self, slurm_job_id: int) -> None:
+        answer = self._run("scontrol", "release", str(slurm_job_id))
+        # An error that slurmctld answers with (ended, unknown, cannot run just now) is no concern
+        # here: whether the array is still held is for the next look to say.
+        if answer.code and quirks.NO_ANSWER.search(answer.complaint):
+            raise SlurmUnreachable(f"scontrol: {answer.complaint}")
+
+    def cancel(self, slurm_job_id: int) -> None:
+        # Only the id: scancel before 24.05 cancels every pending task when a filter stands
+        # beside it. It answers 0 for an unknown id, so only a later look confirms anything.
+        answer = self._run("scancel", str(slurm_job_id))
+        if answer.code and quirks.NO_ANSWER.search(answer.complaint):
+            raise SlurmUnreachable(f"scancel: {answer.complaint}")
+
+    def live(self) -> list[JobReport]:
+        return self._squeue("--me")
+
+    def ended(self, slurm_job_ids: Collection[int]) -> list[JobReport]:
+        ids = sorted(slurm_job_ids)
+        rows: list[JobReport] = []
+        for start in range(0, len(ids), _IDS_A_QUESTION):
+            chunk = ",".join(str(number) for number in ids[start : start + _IDS_A_QUESTION])
+            rows.extend(self._sacct(f"--jobs={chunk}"))
+        return rows
+
+    # --- what another way to Slurm borrows ------------------------------------------------------
+
+    def version(self) -> str:
+        """As the commands say it: `slurm-wlm 22.05.8`."""
+        return self._ask("scontrol", "--version").stdout.strip()
+
+    def find_in_accounting(self, tag: str) -> list[JobReport]:
+        """The part of `find` for what slurmctld does not have."""
+        # By name sacct needs a start time. It may miss a held job, which slurmctld has just said is
+        # not there; what it can add is one that an administrator ended a while ago.
+        with contextlib.suppress(SlurmUnreachable):
+            rows = self._sacct(f"--name={tag}", "--starttime=now-30days")
+            return [row for row in rows if _is_ours(row, tag)]
+        return []
+
+    def environment(self) -> dict[str, str]:
+        """What Slurm's clients run in, and so what jobs get of it."""
+        environment = {
+            "PATH": SYSTEM_PATH,
+            "LC_ALL": "C",
+            "TZ": "UTC",
+            "SLURM_TIME_FORMAT": "%s",
+            "SLURM_BITSTR_LEN": "0",
+        }
+        return {**environment, "SLURM_CONF": str(self.conf)} if self.conf else environment
+
+    # --- how it is asked ------------------------------------------------------------------------
+
+    def _squeue(self, *which: str) -> list[JobReport]:
+        nonce = secrets.token_hex(8)
+        fields = ",".join(f"{name}:|{nonce}|" for name in parse.LIVE_FIELDS)
+        answer = self._ask("squeue", "--noheader", "--states=all", *which, f"--Format={fields}")
+        return list(parse.live(answer.stdout, nonce))
+
+    def _sacct(self, *which: str) -> list[JobReport]:
+        # Never with -S: sacct then selects by eligible time and misses what is held or waits.
+        nonce = secrets.token_hex(8)
+        answer = self._ask(
+            "sacct", "--allocations", "--noheader", "--parsable2", f"--delimiter=|{nonce}|",
+            f"--format={','.join(parse.ENDED_FIELDS)}", *which,
+        )  # fmt: skip
+        return list(parse.ended(answer.stdout, nonce))
+
+    def _ask(self, program: str, *arguments: str) -> Answer:
+        answer = self._run(program, *arguments)
+        if answer.code:
+            raise SlurmUnreachable(f"{program}: {answer.complaint or f'exit {answer.code}'}")
+        return answer
+
+    def _run(self, program: str, *arguments: str) -> Answer:
+        try:
+            done = subprocess.run(
+                self._command(program, arguments), env=self.environment(), cwd="/",
+                stdin=subprocess.DEVNULL, capture_output=True, timeout=self.timeout, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise SlurmUnreachable(f"{program}: no answer in {self.timeout:g} s") from error
+        except OSError as error:
+            raise SlurmUnreachable(f"{program}: {error.strerror}") from error
+        return Answer(done.returncode, _decode(done.stdout), _decode(done.stderr))
+
+    def _sbatch(self, arguments: Sequence[str], script: str) -> Answer:
+        """Runs sbatch, but not longer than it has something to wait for."""
+        # From a file in memory, not through a pipe, which Popen.communicate(timeout=…) would stop
+        # feeding after its first wait (python/cpython, Lib/subprocess.py).
+        with os.fdopen(os.memfd_create("script"), "wb+") as stdin:
+            stdin.write(script.encode())
+            stdin.seek(0)
+            try:
+                process = subprocess.Popen(
+                    self._command("sbatch", arguments), env=self.environment(), cwd="/",
+                    umask=0o077, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                )  # fmt: skip
+            except OSError as error:
+                raise SlurmUnreachable(f"sbatch: {error.strerror}") from error
+        with process:
+            return self._heard(process)
+
+    def _heard(self, process: subprocess.Popen[bytes]) -> Answer:
+        left = self.submit_timeout
+        while True:
+            try:
+                stdout, stderr = process.communicate(timeout=min(1.0, left))
+                return Answer(process.returncode, _decode(stdout), _decode(stderr))
+            except subprocess.TimeoutExpired as waiting:
+                left -= 1.0
+                sleeps = quirks.SLEEPS_BY_ITSELF in _decode(waiting.stderr or b"")
+                if sleeps or left <= 0:
+                    process.kill()
+                    raise _gave_up(sleeps) from waiting
+
+    def _command(self, program: str, arguments: Sequence[str]) -> list[str]:
+        path = str(self.bin_dir / program) if self.bin_dir else program
+        return [*self._wrapper, path, *arguments]
+
+
+def submit_arguments(request: SubmitRequest) -> list[str]:
+    """sbatch's options: a fixed list, each value in one word with its name."""
+    options, maybe = request.options, []
+    if request.features:
+        maybe.append(f"--constraint={'&'.join(request.features)}")
+    if request.licences:
+        maybe.append(f"--licenses={','.join(request.licences)}")
+    if options.time_limit is not None:
+        maybe.append(f"--time={options.time_limit}")
+    if options.gpus:
+        maybe.append(f"--gres=gpu:{options.gpus}")
+    for name in ("partition", "account", "qos"):
+        if value := getattr(options, name):
+            maybe.append(f"--{name}={value}")
+    return [
+        "--parsable", "--hold", f"--job-name={request.tag}", f"--array=1-{request.n_tasks}",
+        "--nodes=1-1", "--ntasks=1", f"--cpus-per-task={request.cpu}", f"--mem={request.memory}M",
+        f"--output={request.output}", "--open-mode=append", f"--chdir={request.work_dir}",
+        "--export=ALL", "--propagate=NONE", f"--comment={request.comment}",
+        "--requeue" if request.requeue else "--no-requeue", *maybe,
+    ]  # fmt: skip
+
+
+def _gave_up(sleeps: bool) -> SlurmBusy | SlurmAmbiguous:
+    # It was about to try once more when it was killed, so even then: look before trying again.
+    if sleeps:
+        return SlurmBusy("Slurm takes no more jobs at present (MaxJobCount)")
+    return SlurmAmbiguous("sbatch gave no answer in time")
+
+
+def _is_ours(row: JobReport, tag: str) -> bool:
+    # Anybody may give a job of theirs the same name. (uid None: not told.)
+    return row.tag == tag and row.uid in (None, os.getuid())
+
+
+def _decode(raw: bytes | str) -> str:
+    return raw if isinstance(raw, str) else raw.decode(errors="replace")

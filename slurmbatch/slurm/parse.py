@@ -1,0 +1,199 @@
+"""Text of squeue, sacct, sbatch and scontrol -> our model. Pure; never raises on mangled input.
+
+Rows are framed by a word that only the asker knows (a nonce), because a job's name may hold a
+newline or a `|`: a row that somebody's job name forged does not have it and is dropped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from slurmbatch.model import JobReport, SlurmFacts
+
+# squeue -O fields, the tag (free text, anybody's) last. squeue(1).
+LIVE_FIELDS = (
+    "ArrayJobID",
+    "ArrayTaskID",
+    "State",
+    "Reason",
+    "UserID",
+    "SubmitTime",
+    "EligibleTime",
+    "StartTime",
+    "EndTime",
+    "NodeList",
+    "exit_code",
+    "RestartCnt",
+    "PriorityLong",
+    "Name",
+)
+# sacct fields, likewise. sacct(1).
+ENDED_FIELDS = (
+    "JobID",
+    "State",
+    "Reason",
+    "UID",
+    "Submit",
+    "Eligible",
+    "Start",
+    "End",
+    "NodeList",
+    "ExitCode",
+    "TimelimitRaw",
+    "JobName",
+)
+
+_RANGE = re.compile(r"(\d{1,10})(?:-(\d{1,10})(?::(\d{1,10}))?)?", re.ASCII)
+_SACCT_ID = re.compile(r"(\d{1,10})_(?:\[([^\]]*)\]|(\d{1,10}))", re.ASCII)
+_SUBMITTED = re.compile(r"(\d{1,10})(?:;[\w.-]+)?", re.ASCII)
+_MAX_TASK = 4_000_001
+_NO_VALUE = 0xFFFF_FFFE
+
+
+def submitted_id(stdout: str) -> int | None:
+    """The id in the last line of `sbatch --parsable`; other lines are a plugin's noise."""
+    lines = stdout.strip().splitlines()
+    match = _SUBMITTED.fullmatch(lines[-1].strip()) if lines else None
+    return int(match[1]) if match else None
+
+
+def task_ranges(text: str) -> tuple[tuple[int, int], ...] | None:
+    """`65-76,78,80-90:5%10` -> inclusive ranges; None where it is anything else (or cut off)."""
+    ranges: list[tuple[int, int]] = []
+    for part in text.partition("%")[0].split(","):
+        match = _RANGE.fullmatch(part.strip())
+        if match is None:
+            return None
+        first, last, step = int(match[1]), int(match[2] or match[1]), int(match[3] or 1)
+        if last < first or last > _MAX_TASK or step < 1:
+            return None
+        if step == 1:
+            ranges.append((first, last))
+        else:
+            ranges.extend((n, n) for n in range(first, last + 1, step))
+    return tuple(ranges)
+
+
+def live(text: str, nonce: str) -> Iterator[JobReport]:
+    """Rows of squeue -O with LIVE_FIELDS, each field followed by the nonce in bars."""
+    for row in _rows(text, f"|{nonce}|", LIVE_FIELDS, trailing=True):
+        ranges = task_ranges(row["ArrayTaskID"])
+        array_id = _int(row["ArrayJobID"])
+        if ranges is None or array_id is None:
+            continue
+        status = _int(row["exit_code"])
+        code, signal = _wait_status(status)
+        yield JobReport(
+            array_job_id=array_id,
+            tasks=ranges,
+            is_range=row["State"] == "PENDING" and not row["ArrayTaskID"].isdigit(),
+            state=row["State"],
+            source="live",
+            reason=row["Reason"],
+            tag=row["Name"],
+            uid=_int(row["UserID"]),
+            submit_time=_time(row["SubmitTime"]),
+            eligible_time=_time(row["EligibleTime"]),
+            start_time=_time(row["StartTime"]),
+            end_time=_time(row["EndTime"]),
+            exit_code=code,
+            signal=signal,
+            node_list=_nodes(row["NodeList"]),
+            restarts=_int(row["RestartCnt"]),
+            priority=_int(row["PriorityLong"]),
+        )
+
+
+def ended(text: str, nonce: str) -> Iterator[JobReport]:
+    """Rows of `sacct -X -n -P --delimiter=|nonce|` with ENDED_FIELDS."""
+    for row in _rows(text, f"|{nonce}|", ENDED_FIELDS, trailing=False):
+        match = _SACCT_ID.fullmatch(row["JobID"])
+        ranges = task_ranges(match[2] or match[3]) if match else None
+        if match is None or ranges is None:
+            continue
+        state, by = _sacct_state(row["State"])
+        code, signal = _exit_code(row["ExitCode"])
+        yield JobReport(
+            array_job_id=int(match[1]),
+            tasks=ranges,
+            is_range=match[2] is not None,
+            state=state,
+            source="accounting",
+            reason=row["Reason"],
+            tag=row["JobName"],
+            uid=_int(row["UID"]),
+            submit_time=_time(row["Submit"]),
+            eligible_time=_time(row["Eligible"]),
+            start_time=_time(row["Start"]),
+            end_time=_time(row["End"]),
+            exit_code=code,
+            signal=signal,
+            node_list=_nodes(row["NodeList"]),
+            time_limit=_int(row["TimelimitRaw"]),
+            cancelled_by=by,
+        )
+
+
+def facts(version: str, config: str) -> SlurmFacts | None:
+    """`slurmctld -V`-like text and `scontrol show config`; None where the limits are missing."""
+    values = {
+        key.strip(): value.strip()
+        for key, _, value in (line.partition("=") for line in config.splitlines())
+    }
+    array, jobs = _int(values.get("MaxArraySize", "")), _int(values.get("MaxJobCount", ""))
+    age = re.match(r"[0-9]+", values.get("MinJobAge", ""))
+    if array is None or jobs is None or "BOOT_TIME" not in values:
+        return None
+    return SlurmFacts(
+        version=values.get("SLURM_VERSION") or version,
+        max_array_size=array,
+        max_job_count=jobs,
+        min_job_age=int(age[0]) if age else 300,
+        boot_time=values["BOOT_TIME"],
+        cluster=values.get("ClusterName", ""),
+    )
+
+
+def _rows(
+    text: str, separator: str, fields: tuple[str, ...], *, trailing: bool
+) -> Iterator[Mapping[str, str]]:
+    for line in text.split("\n"):
+        values = line.split(separator)
+        if trailing and values[-1:] == [""]:
+            values.pop()
+        if len(values) == len(fields):
+            yield dict(zip(fields, (value.strip() for value in values), strict=True))
+
+
+def _int(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
+
+
+def _time(text: str) -> float | None:
+    """Epoch seconds, as SLURM_TIME_FORMAT=%s gives them; `Unknown`, `N/A`, `None`, `0`: None."""
+    return float(text) if text.isascii() and text.isdigit() and 0 < len(text) < 12 and int(text) \
+        else None  # fmt: skip
+
+
+def _nodes(text: str) -> str:
+    return "" if text in ("None assigned", "(null)", "n/a") else text
+
+
+def _wait_status(status: int | None) -> tuple[int | None, int | None]:
+    """wait(2)'s status word, as squeue shows it, -> exit code and signal."""
+    if status is None or status >= _NO_VALUE:
+        return None, None
+    return status >> 8 & 0xFF, status & 0x7F
+
+
+def _exit_code(text: str) -> tuple[int | None, int | None]:
+    code, _, signal = text.partition(":")
+    return _int(code), _int(signal)
+
+
+def _sacct_state(text: str) -> tuple[str, int | None]:
+    """`CANCELLED by 1000` -> the word and the uid; `OUT_OF_ME+` loses its plus and is unknown."""
+    word, _, rest = text.partition(" ")
+    by = _int(rest.removeprefix("by ").strip())
+    return word.rstrip("+"), by

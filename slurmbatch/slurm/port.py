@@ -1,0 +1,64 @@
+"""What we need of Slurm, whatever stands behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Protocol
+
+from slurmbatch.model import JobReport, SlurmFacts, SlurmOptions, Submission
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitRequest:
+    """One job array, complete. `output` is sbatch's pattern, with `%a` for the task's number.
+
+    `licences` are `name:count` per task, `features` all have to be there. The array is submitted
+    held: nothing of it runs before `release`.
+    """
+
+    tag: str
+    script: str
+    n_tasks: int
+    cpu: int
+    memory: int
+    output: PurePath
+    work_dir: PurePath
+    options: SlurmOptions
+    features: tuple[str, ...] = ()
+    licences: tuple[str, ...] = ()
+    requeue: bool = False
+    comment: str = ""
+
+
+class SlurmPort(Protocol):
+    """Every call has a time limit of its own and raises `SlurmUnreachable` where it has no answer.
+
+    No call is an opinion: what Slurm did not say is not in the result.
+    """
+
+    def facts(self) -> SlurmFacts:
+        """The cluster's version and limits, from slurmctld."""
+
+    def submit(self, request: SubmitRequest) -> Submission:
+        """Submits the array, held.
+
+        Raises `SlurmRefused` (for good), `SlurmBusy` (a limit; nothing was accepted) or
+        `SlurmAmbiguous` (look it up with `find` before any second try).
+        """
+
+    def find(self, tag: str) -> list[JobReport]:
+        """Whatever slurmctld, or else accounting, has under this job name."""
+
+    def release(self, slurm_job_id: int) -> None:
+        """Lets a held array go. Harmless on one that runs or has ended."""
+
+    def cancel(self, slurm_job_id: int) -> None:
+        """Asks Slurm to end the whole array. Only a later look confirms it."""
+
+    def live(self) -> list[JobReport]:
+        """All that slurmctld knows under this service's account: one question."""
+
+    def ended(self, slurm_job_ids: Collection[int]) -> list[JobReport]:
+        """What accounting knows of these arrays: one question. No ids: no question, no rows."""

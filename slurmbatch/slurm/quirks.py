@@ -1,0 +1,93 @@
+"""What differs by Slurm's version, and Slurm's own words, in tables."""
+
+from __future__ import annotations
+
+import re
+
+# Words in sbatch's errors that mean: no, and asking again will not help. Seen on 22.05 unless
+# noted; slurm_errno.c has them all.
+REFUSALS = (
+    "Invalid job array specification",
+    "Invalid feature specification",
+    "Invalid license specification",
+    "Requested node configuration is not available",
+    "Requested partition configuration not available now",
+    "Invalid partition name specified",
+    "No partition specified or system default partition",
+    "Requested nodes not in this partition",
+    "Invalid generic resource (gres) specification",
+    "Invalid account or account/partition combination specified",
+    "Invalid qos specification",
+    "Requested time limit is invalid",
+    "Time limit specification required, but not provided",
+    "Memory required by task is not available",
+    "Memory specification can not be satisfied",
+    "CPU count per node can not be satisfied",
+    "CPU count specification invalid",
+    "Node count specification invalid",
+    "More processors requested than permitted",
+    "User's group not permitted to use this partition",
+    "Job violates accounting/QOS policy",
+    "Access/permission denied",
+    "Invalid user id",
+    "Invalid group id",
+    "Invalid wckey specification",
+    "Batch script is empty",
+    "Batch script contains DOS line breaks",
+    "Batch script contains only whitespace",
+    "This does not look like a batch script",
+    "contain a NULL character",
+    "Job script exceeds",
+    "Pathname of a file, directory or other parameter too long",
+    "Job dependency problem",
+    "Invalid --",
+    "Invalid numeric value",
+    "invalid number of",
+    "unrecognized option",
+)
+
+# Words that mean: not now. They win over the refusals: a limit's name stands beside
+# "Job violates accounting/QOS policy".
+LIMITS_REACHED = re.compile(
+    r"(?:Assoc|QOS)(?:Max|Grp)Submit\w*|Resource temporarily unavailable"
+    r"|sleeping and retrying|Slurm temporarily unable to accept job"
+    r"|Required partition not available"  # inactive or drained, until an administrator says so
+)
+
+# Words of an error between sbatch and slurmctld, after which nobody knows what slurmctld did.
+NO_ANSWER = re.compile(
+    r"[Tt]imed out|Unable to contact|Communication connection failure|Zero Bytes|standby mode"
+    r"|Connection (?:refused|reset)|Transport endpoint|Unexpected message|[Aa]uthentication"
+    r"|credential|not responding|message (?:receive|send) failure"
+)
+
+# sbatch sleeps by itself for up to two minutes when slurmctld is full; we would rather know.
+SLEEPS_BY_ITSELF = "sleeping and retrying"
+
+# The same two tables by number, for libslurm, whose errors are numbers of slurm_errno.h. Those are
+# added to from version to version, but never change their meaning.
+REFUSED_BY_NUMBER = frozenset({
+    2000, 2001, 2003, 2004, 2015,  # partitions, and who may use them
+    2002, 2010, 2113,  # permission, user, group
+    2005, 2006, 2014, 2044, 2069,  # processors, nodes, memory
+    2012,  # a path that is too long
+    2029, 2048, 2072,  # features, licences, gres
+    2038,  # dependency
+    2045, 2050, 2057, 2066,  # account, policy, wckey, qos
+    2051, 8000, 2123,  # time limit, nice
+    2081,  # array
+})  # fmt: skip
+# EAGAIN, and ESLURM_ERROR_ON_DESC_TO_RECORD_COPY, which since 26.05 is ESLURM_MAX_JOB_COUNT: those
+# for which sbatch sleeps.
+BUSY_BY_NUMBER = frozenset({11, 2007})
+
+
+def is_no_answer(number: int) -> bool:
+    """Whether the error arose between libslurm and slurmctld: messages, sockets, credentials."""
+    return 1000 <= number < 2000 or number in (2026, 2027, 2131) or 5000 <= number < 7000
+
+
+def version_tuple(text: str) -> tuple[int, int]:
+    """`slurm-wlm 22.05.8` -> (22, 5); (0, 0) where there is no version in it."""
+    match = re.search(r"(\d+)\.(\d+)", text)
+    return (int(match[1]), int(match[2])) if match else (0, 0)

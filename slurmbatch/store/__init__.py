@@ -1,0 +1,62 @@
+"""SQLite through peewee. Gives and takes model objects, never rows; raises our own errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from slurmbatch.store.arrays import Arrays
+from slurmbatch.store.batches import Batches, Idempotency, NewArray
+from slurmbatch.store.database import Database
+from slurmbatch.store.ids import new_id
+from slurmbatch.store.keys import Keys
+from slurmbatch.store.models import MetaRow
+
+__all__ = ["Idempotency", "NewArray", "Store", "new_id", "open_store"]
+
+
+class Store:
+    """The database, by subject: `keys`, `batches`, `arrays`."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+        self.keys = Keys(database)
+        self.batches = Batches(database)
+        self.arrays = Arrays(database)
+
+    @property
+    def instance(self) -> str:
+        """This database's own short id: part of every tag. Made when first asked for."""
+        return self.remember("instance", new_id()[-10:], keep=True)
+
+    def recall(self, key: str) -> str | None:
+        rows = self._db.sql("SELECT value FROM meta WHERE key = ?", (key,))
+        return str(rows[0][0]) if rows else None
+
+    def remember(self, key: str, value: str, *, keep: bool = False) -> str:
+        """Keeps a small fact under a name; with `keep`, what is there already stays and wins."""
+        old = self.recall(key)
+        if old == value or (keep and old is not None):
+            return old or value
+        with self._db.write() as db:
+            insert = MetaRow.insert(key=key, value=value)
+            (insert.on_conflict_ignore() if keep else insert.on_conflict_replace()).bind(
+                db
+            ).execute()
+        return self.recall(key) or value
+
+    def check(self) -> None:
+        """Raises StoreUnavailable or StoreFull unless the database can be written just now."""
+        with self._db.write() as db:
+            db.execute_sql("INSERT OR REPLACE INTO meta VALUES ('checked', strftime('%s', 'now'))")
+
+    def close(self) -> None:
+        self._db.close()
+
+
+def open_store(path: Path, *, exclusive: bool) -> Store:
+    """Opens the database, making it if need be.
+
+    `exclusive` is the daemon: it migrates and holds the lock. Raises AlreadyRunning, NewerSchema,
+    StoreUnavailable, StoreFull.
+    """
+    return Store(Database(path, exclusive=exclusive))

@@ -1,0 +1,352 @@
+"""The arrays of jobs: what the submitter and the poller work on, and what they write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import peewee
+
+from slurmbatch.model import (
+    ArgValue,
+    ArraySpec,
+    ArrayState,
+    JobChange,
+    KnownJob,
+    Status,
+)
+from slurmbatch.store.database import Database
+from slurmbatch.store.models import ArrayRow, BatchRow, JobRow
+from slurmbatch.store.rows import ARRAY_COLUMNS, CODE, FIRST_END, STATUSES, array_of, known_job_of
+
+_CHANGE_TABLE = """
+CREATE TEMP TABLE IF NOT EXISTS change (
+    array INTEGER, task INTEGER, status INTEGER, reason TEXT, slurm_state TEXT, start_time REAL,
+    stop_time REAL, exit_code INTEGER, signal INTEGER, node_list TEXT, restarts INTEGER,
+    reopen INTEGER, PRIMARY KEY (array, task)
+) WITHOUT ROWID
+"""
+_MAY_CHANGE = f"(job.status < {FIRST_END} OR c.reopen)"
+_DELTAS = f"""
+SELECT job.batch, job.array, job.status, c.status, count(*)
+FROM temp.change c JOIN job ON job.array = c.array AND job.task = c.task
+WHERE {_MAY_CHANGE} GROUP BY 1, 2, 3, 4
+"""
+# A higher restart count: Slurm has put the job back, so the run before is over, and kept.
+_CLOSE_ATTEMPTS = """
+INSERT OR IGNORE INTO attempt (batch, idx, attempt, reason, slurm_state, start_time, stop_time,
+    exit_code, signal, node_list)
+SELECT job.batch, job.idx, job.restarts + 1, job.reason, job.slurm_state, job.start_time,
+    coalesce(job.stop_time, ?), job.exit_code, job.signal, job.node_list
+FROM temp.change c JOIN job ON job.array = c.array AND job.task = c.task
+WHERE c.restarts > job.restarts
+"""
+_APPLY = f"""
+UPDATE job SET status = c.status, reason = c.reason, slurm_state = c.slurm_state,
+    start_time = c.start_time, stop_time = c.stop_time, exit_code = c.exit_code,
+    signal = c.signal, node_list = c.node_list, restarts = c.restarts
+FROM temp.change c WHERE job.array = c.array AND job.task = c.task AND {_MAY_CHANGE}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """How many jobs were written, and the batches that ended by it: id, user, failed jobs."""
+
+    jobs: int
+    finished: tuple[tuple[str, str, int], ...]
+
+
+class Arrays:
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    # --- reading --------------------------------------------------------------------------------
+
+    def in_state(self, *states: ArrayState, due: float | None = None) -> list[ArraySpec]:
+        """The arrays in these states, oldest first; `due`: whose next try is not after that."""
+        query = _arrays().where(ArrayRow.state.in_([str(state) for state in states]))
+        if due is not None:
+            query = query.where(ArrayRow.next_try_at <= due)
+        return [array_of(row) for row in self._db.rows(query.order_by(ArrayRow.pk))]
+
+    def get(self, pk: int) -> ArraySpec | None:
+        rows = self._db.rows(_arrays().where(ArrayRow.pk == pk))
+        return array_of(rows[0]) if rows else None
+
+    def of_batch(self, batch_id: str) -> list[ArraySpec]:
+        query = _arrays().where(BatchRow.batch_id == batch_id).order_by(ArrayRow.ordinal)
+        return [array_of(row) for row in self._db.rows(query)]
+
+    def arguments(
+        self, pk: int
+    ) -> tuple[dict[str, ArgValue], list[tuple[int, dict[str, ArgValue]]]]:
+        """The batch's fixed arguments, and per task in order: the job's index and its own."""
+        fixed = self._db.sql(
+            "SELECT fixed_args FROM batch JOIN array ON array.batch = batch.pk WHERE array.pk = ?",
+            (pk,),
+        )
+        query = JobRow.select(JobRow.idx, JobRow.args).where(JobRow.array == pk)
+        rows = self._db.rows(query.order_by(JobRow.task))
+        return json.loads(fixed[0][0]), [(index, json.loads(args)) for index, args in rows]
+
+    def unfinished(self, pk: int) -> dict[int, KnownJob]:
+        """By task number: the jobs of the array that have not ended, as far as we know."""
+        rows = self._db.sql(
+            "SELECT task, status, reason, slurm_state, start_time, restarts FROM job"
+            f" WHERE array = ? AND status < {FIRST_END}",
+            (pk,),
+        )
+        return {row[0]: known_job_of(row) for row in rows}
+
+    def is_known(self, tag: str) -> bool:
+        """Whether the tag is one of ours, also of a batch that is gone."""
+        text = "SELECT 1 FROM array WHERE tag = ? UNION ALL SELECT 1 FROM tombstone WHERE tag = ?"
+        return bool(self._db.sql(text, (tag, tag)))
+
+    def is_over(self, tag: str) -> bool:
+        """Whether it is something of ours of which nothing shall run any more."""
+        text = (
+            "SELECT 1 FROM array WHERE tag = ? AND state IN ('DONE', 'REFUSED')"
+            " UNION ALL SELECT 1 FROM tombstone WHERE tag = ?"
+        )
+        return bool(self._db.sql(text, (tag, tag)))
+
+    # --- the steps of the hand-over ---------------------------------------------------------------
+
+    def trying(self, pk: int, now: float) -> None:
+        """Before each sbatch: from now on the array may be in Slurm."""
+        self._update(pk, (ArrayState.INTENT,), tries=ArrayRow.tries + 1, tried_at=now)
+
+    def accepted(self, pk: int, slurm_job_id: int, now: float) -> None:
+        """Slurm has it, held, under this id."""
+        with self._db.write() as db:
+            done = _set(
+                db, pk, (ArrayState.INTENT,), state=ArrayState.HELD, slurm_job_id=slurm_job_id,
+                submitted_at=now, waiting="", next_try_at=0,
+            )  # fmt: skip
+            if done:
+                _count_submitted(db, pk, +1)
+
+    def releasing(self, pk: int, boot: str, now: float) -> None:
+        """Before the release, by the slurmctld that was started at `boot`."""
+        self._update(
+            pk, (ArrayState.HELD,),
+            state=ArrayState.RELEASING, released_boot=boot, released_at=now,
+        )  # fmt: skip
+
+    def queued(self, pk: int, boot: str) -> None:
+        """It was seen not held, by the slurmctld that was started at `boot`."""
+        self._update(
+            pk, (ArrayState.HELD, ArrayState.RELEASING),
+            state=ArrayState.QUEUED, released_boot=boot,
+        )  # fmt: skip
+
+    def held_again(self, pk: int) -> None:
+        """A restarted slurmctld has forgotten the release."""
+        self._update(pk, (ArrayState.RELEASING, ArrayState.QUEUED), state=ArrayState.HELD)
+
+    def waits(self, pk: int, why: str, next_try_at: float) -> None:
+        """Not now. `why` becomes the reason of its jobs."""
+        open_states = (ArrayState.INTENT, ArrayState.HELD, ArrayState.RELEASING)
+        with self._db.write() as db:
+            if _set(db, pk, open_states, waiting=why, next_try_at=next_try_at):
+                _touch_batches(db, [pk])
+
+    def submit_again(self, pk: int, tag: str, now: float) -> None:
+        """It never ran and Slurm has lost it: an intent again, as the next generation."""
+        with self._db.write() as db:
+            _bury(db, "array.pk = ?", pk, now)
+            _count_submitted(db, pk, -1)
+            _set(
+                db, pk, (ArrayState.HELD, ArrayState.RELEASING), state=ArrayState.INTENT, tag=tag,
+                generation=ArrayRow.generation + 1, slurm_job_id=None, submitted_at=None, tries=0,
+                tried_at=None, next_try_at=0, released_at=None, released_boot="",
+            )  # fmt: skip
+
+    def submit_part_again(self, pk: int, tasks: Sequence[int], tag: str, now: float) -> None:
+        """These tasks never started and Slurm has lost them: an array of their own, an intent."""
+        with self._db.write() as db:
+            _count_submitted(db, pk, -1, len(tasks))
+            new = db.execute_sql(
+                "INSERT INTO array (batch, ordinal, tag, n_tasks, n_unfinished, created_at)"
+                " SELECT batch, (SELECT max(ordinal) + 1 FROM array b WHERE b.batch = a.batch),"
+                " ?, ?, ?, ? FROM array a WHERE pk = ? RETURNING pk",
+                (tag, len(tasks), len(tasks), now, pk),
+            ).fetchone()[0]
+            db.connection().cursor().executemany(
+                "UPDATE job SET array = ?, task = ?, status = 0, reason = '', slurm_state = ''"
+                " WHERE array = ? AND task = ?",
+                [(new, number, pk, task) for number, task in enumerate(sorted(tasks), start=1)],
+            )
+            db.execute_sql(
+                "UPDATE array SET n_unfinished = n_unfinished - ?1, n_tasks = n_tasks - ?1,"
+                " state = CASE WHEN n_unfinished = ?1 THEN 'DONE' ELSE state END WHERE pk = ?2",
+                (len(tasks), pk),
+            )
+            _recount(db, pk)
+
+    def end_all(self, pk: int, state: ArrayState, reason: str, now: float) -> None:
+        """Every job of the array that has not ended ends FAILED for this reason."""
+        unfinished = self.unfinished(pk)
+        changes = [
+            JobChange(task, Status.FAILED, reason, stop_time=now, start_time=job.start_time)
+            for task, job in unfinished.items()
+        ]
+        self.apply({pk: changes}, now)
+        self._update(pk, tuple(ArrayState), state=state)
+
+    # --- what was seen --------------------------------------------------------------------------
+
+    def apply(self, changes: Mapping[int, Sequence[JobChange]], now: float) -> Applied:
+        """Writes what changed, by array, with the counters of the batches, in one transaction.
+
+        An array of which no job is left becomes DONE.
+        """
+        rows = [_change_row(pk, change) for pk, each in changes.items() for change in each]
+        if not rows:
+            return Applied(0, ())
+        with self._db.write() as db:
+            db.execute_sql(_CHANGE_TABLE)
+            db.execute_sql("DELETE FROM temp.change")
+            insert = f"INSERT INTO temp.change VALUES ({','.join('?' * 12)})"
+            db.connection().cursor().executemany(insert, rows)
+            deltas = db.execute_sql(_DELTAS).fetchall()
+            db.execute_sql(_CLOSE_ATTEMPTS, (now,))
+            written = int(db.execute_sql(_APPLY).rowcount)
+            return Applied(written, tuple(_count(db, deltas, now)))
+
+    # --- the end --------------------------------------------------------------------------------
+
+    def purge(self, now: float, portion: int = 5000) -> list[str]:
+        """Removes deleted batches of which nothing runs any more, a portion of jobs at a time.
+
+        Gives the ids of those that are gone now. Their tags stay known.
+        """
+        over = self._db.sql(
+            "SELECT pk, batch_id FROM batch WHERE deleted_at IS NOT NULL AND NOT EXISTS (SELECT 1"
+            " FROM array WHERE array.batch = batch.pk AND state NOT IN ('DONE', 'REFUSED'))"
+        )
+        gone = []
+        for pk, batch_id in over:
+            with self._db.write() as db:
+                removed = db.execute_sql(
+                    "DELETE FROM job WHERE batch = ? AND idx IN"
+                    " (SELECT idx FROM job WHERE batch = ? LIMIT ?)",
+                    (pk, pk, portion),
+                ).rowcount
+                if removed < portion:
+                    _bury(db, "array.batch = ?", pk, now)
+                    db.execute_sql("DELETE FROM attempt WHERE batch = ?", (pk,))
+                    db.execute_sql("DELETE FROM array WHERE batch = ?", (pk,))
+                    db.execute_sql("DELETE FROM batch WHERE pk = ?", (pk,))
+                    gone.append(batch_id)
+        return gone
+
+    def forget_tombstones(self, before: float) -> None:
+        with self._db.write() as db:
+            db.execute_sql("DELETE FROM tombstone WHERE buried_at < ?", (before,))
+
+    def _update(self, pk: int, states: Iterable[ArrayState], **values: Any) -> bool:
+        with self._db.write() as db:
+            return _set(db, pk, states, **values)
+
+
+def _arrays() -> Any:
+    return ArrayRow.select(*ARRAY_COLUMNS).join(BatchRow, on=(BatchRow.pk == ArrayRow.batch))
+
+
+def _set(db: peewee.SqliteDatabase, pk: int, states: Iterable[ArrayState], **values: Any) -> bool:
+    """Compare and set: False if the array is in none of the states (any more)."""
+    names = [str(state) for state in states]
+    update = ArrayRow.update(**values).where((ArrayRow.pk == pk) & ArrayRow.state.in_(names))
+    return bool(update.bind(db).execute())
+
+
+def _count_submitted(
+    db: peewee.SqliteDatabase, pk: int, sign: int, n_tasks: int | None = None
+) -> None:
+    """Of the whole array, or of so many of its tasks."""
+    db.execute_sql(
+        "UPDATE batch SET n_submitted = n_submitted + ? * coalesce(?, a.n_tasks),"
+        " version = version + 1 FROM array a WHERE a.pk = ? AND a.batch = batch.pk",
+        (sign, n_tasks, pk),
+    )
+
+
+def _recount(db: peewee.SqliteDatabase, pk: int) -> None:
+    """Counts the jobs of the array's batch by status anew."""
+    sums = ", ".join(
+        f"n_status_{code} = (SELECT count(*) FROM job WHERE job.batch = batch.pk"
+        f" AND job.status = {code})" for code in range(len(STATUSES))
+    )  # fmt: skip
+    db.execute_sql(
+        f"UPDATE batch SET {sums} WHERE pk = (SELECT batch FROM array WHERE array.pk = ?)", (pk,)
+    )
+
+
+def _touch_batches(db: peewee.SqliteDatabase, pks: Iterable[int]) -> None:
+    db.connection().cursor().executemany(
+        "UPDATE batch SET version = version + 1"
+        " WHERE pk = (SELECT batch FROM array WHERE array.pk = ?)",
+        [(pk,) for pk in pks],
+    )
+
+
+def _bury(db: peewee.SqliteDatabase, which: str, pk: int, now: float) -> None:
+    db.execute_sql(
+        "INSERT OR REPLACE INTO tombstone (tag, batch_id, slurm_job_id, buried_at)"
+        " SELECT array.tag, batch.batch_id, array.slurm_job_id, ?"
+        f" FROM array JOIN batch ON batch.pk = array.batch WHERE {which}",
+        (now, pk),
+    )
+
+
+def _change_row(pk: int, change: JobChange) -> tuple[Any, ...]:
+    return (
+        pk, change.task, CODE[change.status], change.reason, change.slurm_state, change.start_time,
+        change.stop_time, change.exit_code, change.signal, change.node_list, change.restarts,
+        change.reopen,
+    )  # fmt: skip
+
+
+def _count(
+    db: peewee.SqliteDatabase, deltas: Sequence[tuple[int, ...]], now: float
+) -> list[tuple[str, str, int]]:
+    """Moves the counters of batches and arrays; gives the batches that have ended by it."""
+    batches: dict[int, list[int]] = {}
+    arrays: dict[int, int] = {}
+    for batch, array, old, new, count in deltas:
+        moves = batches.setdefault(batch, [0] * len(STATUSES))
+        moves[old] -= count
+        moves[new] += count
+        ended = (new >= FIRST_END) - (old >= FIRST_END)
+        arrays[array] = arrays.get(array, 0) + ended * count
+    sums = ", ".join(f"n_status_{code} = n_status_{code} + ?" for code in range(len(STATUSES)))
+    cursor = db.connection().cursor()
+    cursor.executemany(
+        f"UPDATE batch SET {sums}, version = version + 1 WHERE pk = ?",
+        [(*moves, batch) for batch, moves in batches.items()],
+    )
+    cursor.executemany(
+        "UPDATE array SET n_unfinished = n_unfinished - ?1, state = CASE WHEN n_unfinished - ?1 = 0"
+        " THEN 'DONE' WHEN state = 'DONE' THEN 'QUEUED' ELSE state END WHERE pk = ?2",
+        [(ended, array) for array, ended in arrays.items()],
+    )
+    return [row for batch in batches for row in _finish(db, batch, now)]
+
+
+def _finish(db: peewee.SqliteDatabase, batch: int, now: float) -> list[tuple[str, str, int]]:
+    """Keeps the time at which the last job of a batch ended, and takes it back if one goes on."""
+    db.execute_sql(
+        "UPDATE batch SET finished_at = NULL WHERE pk = ? AND n_status_5 + n_status_6 < n_jobs",
+        (batch,),
+    )
+    ended: list[tuple[str, str, int]] = db.execute_sql(
+        "UPDATE batch SET finished_at = ? WHERE pk = ? AND n_status_5 + n_status_6 = n_jobs"
+        " AND finished_at IS NULL RETURNING batch_id, user_id, n_status_6",
+        (now, batch),
+    ).fetchall()
+    return ended

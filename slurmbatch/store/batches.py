@@ -1,0 +1,312 @@
+"""Batches and their jobs, as their owners see them. The owner stands in every WHERE."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+import peewee
+
+from slurmbatch.errors import Conflict, KeyReused
+from slurmbatch.model import ArgValue, Attempt, Batch, Job, Status
+from slurmbatch.store.database import Database
+from slurmbatch.store.models import ArrayRow, BatchRow, IdempotencyRow, JobRow
+from slurmbatch.store.rows import (
+    BATCH_COLUMNS,
+    BATCH_COUNTS,
+    CODE,
+    JOB_COLUMNS,
+    batch_of,
+    dumps,
+    job_of,
+    slurm_json,
+)
+
+_JOBS_A_READ = 500
+_TABLES_OF_A_BATCH = (("attempt", "batch"), ("job", "batch"), ("array", "batch"), ("batch", "pk"))
+_JOBS_A_WRITE = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class NewArray:
+    """An intent to be: its tag and how many of the batch's jobs, in their order, it takes."""
+
+    tag: str
+    n_tasks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """The caller's key and what it stands for: the SHA-256 of the body."""
+
+    key: str
+    body_hash: bytes
+
+
+class Batches:
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    # --- writing --------------------------------------------------------------------------------
+
+    def create(
+        self,
+        batch: Batch,
+        *,
+        fixed_args: Mapping[str, ArgValue],
+        variable_args: Iterable[Mapping[str, ArgValue]],
+        arrays: Sequence[NewArray],
+        idempotency: Idempotency | None = None,
+        request_id: str = "",
+    ) -> str | None:
+        """Keeps the batch, its arrays as intents, and its jobs: all or nothing, on the disk.
+
+        Gives the id of the batch that the idempotency key made before, and then keeps nothing;
+        None if this one is new. Raises KeyReused if that one had another body.
+        """
+        with self._db.write() as db:
+            if idempotency is not None:
+                earlier = _earlier(db, batch.user_id, idempotency)
+                if earlier is not None:
+                    return earlier
+                _remember(db, batch, idempotency)
+            pk = _insert_batch(db, batch, fixed_args, request_id)
+            arguments = iter(variable_args)
+            first = 0
+            for ordinal, array in enumerate(arrays):
+                _insert_array(db, pk, first, ordinal, array, batch.created_at, arguments)
+                first += array.n_tasks
+            return None
+
+    def withdraw(self, batch_id: str) -> None:
+        """Takes back a batch that Slurm refused before its maker was answered, key and all."""
+        with self._db.write() as db:
+            IdempotencyRow.delete().where(IdempotencyRow.batch_id == batch_id).bind(db).execute()
+            pk = db.execute_sql("SELECT pk FROM batch WHERE batch_id = ?", (batch_id,)).fetchone()
+            if pk is not None:
+                for table, column in _TABLES_OF_A_BATCH:
+                    db.execute_sql(f"DELETE FROM {table} WHERE {column} = ?", pk)
+
+    def cancel(self, user_id: str, batch_id: str, now: float) -> bool:
+        """Puts the tombstone of a cancelled batch; False if the caller has no such batch."""
+        with self._db.write() as db:
+            mine = _visible(user_id, batch_id)
+            if not BatchRow.select().where(mine).bind(db).exists():
+                return False
+            # What has ended has nothing left to cancel, and is not shown as cancelled.
+            open_yet = BatchRow.cancelled_at.is_null() & BatchRow.finished_at.is_null()
+            update = BatchRow.update(cancelled_at=now, version=BatchRow.version + 1)
+            update.where(mine & open_yet).bind(db).execute()
+            return True
+
+    def delete(self, user_id: str, batch_id: str | None, now: float) -> int:
+        """Hides one batch, or all of the caller's, for good; gives how many."""
+        with self._db.write() as db:
+            mine = (BatchRow.user_id == user_id) & BatchRow.deleted_at.is_null()
+            which = mine if batch_id is None else mine & (BatchRow.batch_id == batch_id)
+            return int(BatchRow.update(deleted_at=now).where(which).bind(db).execute())
+
+    # --- reading --------------------------------------------------------------------------------
+
+    def get(self, user_id: str, batch_id: str) -> Batch | None:
+        rows = self._db.sql(_GET, (batch_id, user_id))
+        return batch_of(rows[0]) if rows else None
+
+    def version(self, user_id: str, batch_id: str) -> tuple[int, bool] | None:
+        """The batch's version, and whether it has ended."""
+        rows = self._db.sql(
+            "SELECT version, finished_at IS NOT NULL FROM batch"
+            " WHERE batch_id = ? AND user_id = ? AND deleted_at IS NULL",
+            (batch_id, user_id),
+        )
+        return (int(rows[0][0]), bool(rows[0][1])) if rows else None
+
+    def earlier(self, user_id: str, idempotency: Idempotency) -> str | None:
+        """The id of the batch that the key made. Raises KeyReused, Conflict (it is deleted)."""
+        return _earlier(self._db.reader, user_id, idempotency)
+
+    def list(
+        self,
+        user_id: str,
+        *,
+        limit: int | None = None,
+        after: str | None = None,
+        status: Status | None = None,
+        tool_id: str | None = None,
+        name: str | None = None,
+    ) -> list[Batch]:
+        """Newest first; `after` a batch id: only older ones. `status`: with a job of it."""
+        query = (
+            BatchRow.select(*BATCH_COLUMNS)
+            .where((BatchRow.user_id == user_id) & BatchRow.deleted_at.is_null())
+            .order_by(BatchRow.batch_id.desc())
+            .limit(limit)
+        )
+        if after is not None:
+            query = query.where(BatchRow.batch_id < after)
+        if status is not None:
+            query = query.where(BATCH_COUNTS[CODE[status]] > 0)
+        if tool_id is not None:
+            query = query.where(BatchRow.tool_id == tool_id)
+        if name is not None:
+            query = query.where(BatchRow.name == name)
+        return [batch_of(row) for row in self._db.rows(query)]
+
+    def job(self, user_id: str, batch_id: str, index: int) -> Job | None:
+        rows = self._db.sql(_GET_JOB, (index, batch_id, user_id))
+        if not rows:
+            return None
+        fixed, *row = rows[0]
+        batch, job = row[: len(BATCH_COLUMNS)], row[len(BATCH_COLUMNS) :]
+        found = job_of(tuple(job), batch_of(tuple(batch)), json.loads(fixed))
+        if found.attempt == 1:
+            return found
+        return replace(found, attempts=self._attempts(batch_id, index))
+
+    def _attempts(self, batch_id: str, index: int) -> tuple[Attempt, ...]:
+        rows = self._db.sql(
+            "SELECT attempt, reason, slurm_state, start_time, stop_time, exit_code, signal,"
+            " node_list FROM attempt WHERE batch = (SELECT pk FROM batch WHERE batch_id = ?)"
+            " AND idx = ? ORDER BY attempt",
+            (batch_id, index),
+        )
+        return tuple(Attempt(*row) for row in rows)
+
+    def jobs(
+        self, batch: Batch, *, statuses: frozenset[Status], after: int, limit: int | None
+    ) -> Iterator[Job]:
+        """In index order, from the one after `after`; read in portions, so memory stays flat."""
+        found = self._pk_and_fixed(batch.user_id, batch.batch_id)
+        while found is not None:
+            portion = _JOBS_A_READ if limit is None else min(limit, _JOBS_A_READ)
+            query = _jobs(found[0]).where(JobRow.idx > after).order_by(JobRow.idx).limit(portion)
+            if statuses:
+                query = query.where(JobRow.status.in_([CODE[status] for status in statuses]))
+            rows = self._db.rows(query)
+            for row in rows:
+                yield job_of(row, batch, found[1])
+            if limit is not None:
+                limit -= len(rows)
+            if len(rows) < portion or limit == 0:
+                return
+            after = rows[-1][0]
+
+    def place(self, user_id: str, batch_id: str, index: int) -> tuple[int, int, int] | None:
+        """Where a job's log is: its array's ordinal and generation, and the task's number."""
+        rows = self._db.sql(
+            "SELECT a.ordinal, a.generation, j.task FROM batch b JOIN job j ON j.batch = b.pk"
+            " JOIN array a ON a.pk = j.array"
+            " WHERE b.batch_id = ? AND b.user_id = ? AND b.deleted_at IS NULL AND j.idx = ?",
+            (batch_id, user_id, index),
+        )
+        return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
+
+    def _pk_and_fixed(self, user_id: str, batch_id: str) -> tuple[int, dict[str, ArgValue]] | None:
+        query = BatchRow.select(BatchRow.pk, BatchRow.fixed_args)
+        rows = self._db.rows(query.where(_visible(user_id, batch_id)))
+        return (rows[0][0], json.loads(rows[0][1])) if rows else None
+
+
+def _names(columns: Iterable[Any], tables: Mapping[Any, str]) -> str:
+    return ", ".join(f"{tables[each.model]}.{each.column_name}" for each in columns)
+
+
+# The two reads that people repeat, as plain SQL: peewee's model layer costs ten times the read.
+_TABLES = {BatchRow: "b", JobRow: "j", ArrayRow: "a"}
+_MINE = "b.batch_id = ? AND b.user_id = ? AND b.deleted_at IS NULL"
+_GET = f"SELECT {_names(BATCH_COLUMNS, _TABLES)} FROM batch b WHERE {_MINE}"
+_GET_JOB = (
+    f"SELECT b.fixed_args, {_names(BATCH_COLUMNS, _TABLES)}, {_names(JOB_COLUMNS, _TABLES)}"
+    " FROM batch b JOIN job j ON j.batch = b.pk AND j.idx = ? JOIN array a ON a.pk = j.array"
+    f" WHERE {_MINE}"
+)
+
+
+def _visible(user_id: str, batch_id: str) -> Any:
+    return (
+        (BatchRow.batch_id == batch_id)
+        & (BatchRow.user_id == user_id)
+        & BatchRow.deleted_at.is_null()
+    )
+
+
+def _jobs(pk: int) -> Any:
+    joined = JobRow.select(*JOB_COLUMNS).join(ArrayRow, on=(ArrayRow.pk == JobRow.array))
+    return joined.where(JobRow.batch == pk)
+
+
+def _earlier(db: peewee.SqliteDatabase, user_id: str, idempotency: Idempotency) -> str | None:
+    row = db.execute_sql(
+        "SELECT body_hash, batch_id FROM idempotency WHERE user_id = ? AND key = ?",
+        (user_id, idempotency.key),
+    ).fetchone()
+    if row is None:
+        return None
+    if bytes(row[0]) != idempotency.body_hash:
+        raise KeyReused
+    if not BatchRow.select().where(_visible(user_id, row[1])).bind(db).exists():
+        raise Conflict(f"This Idempotency-Key made batch {row[1]}, which has been deleted since.")
+    return str(row[1])
+
+
+def _remember(db: peewee.SqliteDatabase, batch: Batch, idempotency: Idempotency) -> None:
+    IdempotencyRow.insert(
+        user_id=batch.user_id,
+        key=idempotency.key,
+        body_hash=idempotency.body_hash,
+        batch_id=batch.batch_id,
+        created_at=batch.created_at,
+    ).bind(db).execute()
+
+
+def _insert_batch(
+    db: peewee.SqliteDatabase, batch: Batch, fixed: Mapping[str, ArgValue], request_id: str
+) -> int:
+    insert = BatchRow.insert(
+        batch_id=batch.batch_id,
+        user_id=batch.user_id,
+        tool_id=batch.tool_id,
+        name=batch.name,
+        n_jobs=batch.n_jobs,
+        filesystems=dumps(batch.hardware.filesystems),
+        cpu=batch.hardware.cpu,
+        memory=batch.hardware.memory,
+        slurm=slurm_json(batch.slurm),
+        fixed_args=dumps(fixed),
+        request_id=request_id,
+        created_at=batch.created_at,
+        n_status_0=batch.n_jobs,
+    )
+    return int(insert.bind(db).execute())
+
+
+def _insert_array(
+    db: peewee.SqliteDatabase,
+    batch_pk: int,
+    first: int,
+    ordinal: int,
+    array: NewArray,
+    now: float,
+    arguments: Iterator[Mapping[str, ArgValue]],
+) -> None:
+    insert = ArrayRow.insert(
+        batch=batch_pk,
+        ordinal=ordinal,
+        tag=array.tag,
+        n_tasks=array.n_tasks,
+        n_unfinished=array.n_tasks,
+        created_at=now,
+    )
+    array_pk = int(insert.bind(db).execute())
+    rows = (
+        (batch_pk, first + offset, array_pk, offset + 1, dumps(args))
+        for offset, args in enumerate(islice(arguments, array.n_tasks))
+    )
+    cursor = db.connection().cursor()
+    while portion := list(islice(rows, _JOBS_A_WRITE)):
+        cursor.executemany(
+            "INSERT INTO job (batch, idx, array, task, args) VALUES (?, ?, ?, ?, ?)", portion
+        )

@@ -1,0 +1,20 @@
+"""Ids that sort by time: ULIDs (48 bits of milliseconds, 80 random), in lower case."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+
+_DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
+_lock = threading.Lock()
+_last = 0
+
+
+def new_id() -> str:
+    """26 characters; every one is greater than all before it, also when the clock steps back."""
+    global _last
+    with _lock:
+        _last = max(int(time.time() * 1000) << 80 | secrets.randbits(80), _last + 1)
+        number = _last
+    return "".join(_DIGITS[number >> shift & 31] for shift in range(125, -1, -5))

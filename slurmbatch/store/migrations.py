@@ -1,0 +1,123 @@
+"""The schema, one step a version. `PRAGMA user_version` is the number of steps taken."""
+
+from __future__ import annotations
+
+V1 = """
+CREATE TABLE meta (
+    key TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE api_key (
+    key_id TEXT PRIMARY KEY,
+    user_id TEXT NOT NULL,
+    secret_hash BLOB NOT NULL,
+    created_at REAL NOT NULL,
+    expires_at REAL,
+    revoked_at REAL
+) WITHOUT ROWID;
+
+CREATE TABLE batch (
+    pk INTEGER PRIMARY KEY AUTOINCREMENT,
+    batch_id TEXT NOT NULL UNIQUE,
+    user_id TEXT NOT NULL,
+    tool_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    n_jobs INTEGER NOT NULL,
+    filesystems TEXT NOT NULL,
+    cpu INTEGER NOT NULL,
+    memory INTEGER NOT NULL,
+    slurm TEXT NOT NULL,
+    fixed_args TEXT NOT NULL,
+    request_id TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    version INTEGER NOT NULL DEFAULT 1,
+    n_submitted INTEGER NOT NULL DEFAULT 0,
+    n_status_0 INTEGER NOT NULL,
+    n_status_1 INTEGER NOT NULL DEFAULT 0,
+    n_status_2 INTEGER NOT NULL DEFAULT 0,
+    n_status_3 INTEGER NOT NULL DEFAULT 0,
+    n_status_4 INTEGER NOT NULL DEFAULT 0,
+    n_status_5 INTEGER NOT NULL DEFAULT 0,
+    n_status_6 INTEGER NOT NULL DEFAULT 0,
+    cancelled_at REAL,
+    deleted_at REAL,
+    finished_at REAL
+);
+CREATE INDEX batch_of_user ON batch (user_id, batch_id) WHERE deleted_at IS NULL;
+CREATE INDEX batch_deleted ON batch (deleted_at) WHERE deleted_at IS NOT NULL;
+
+CREATE TABLE idempotency (
+    user_id TEXT NOT NULL,
+    key TEXT NOT NULL,
+    body_hash BLOB NOT NULL,
+    batch_id TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    PRIMARY KEY (user_id, key)
+) WITHOUT ROWID;
+CREATE INDEX idempotency_batch ON idempotency (batch_id);
+
+CREATE TABLE array (
+    pk INTEGER PRIMARY KEY AUTOINCREMENT,
+    batch INTEGER NOT NULL REFERENCES batch (pk),
+    ordinal INTEGER NOT NULL,
+    generation INTEGER NOT NULL DEFAULT 1,
+    tag TEXT NOT NULL UNIQUE,
+    n_tasks INTEGER NOT NULL,
+    n_unfinished INTEGER NOT NULL,
+    state TEXT NOT NULL DEFAULT 'INTENT',
+    slurm_job_id INTEGER,
+    submitted_at REAL,
+    tries INTEGER NOT NULL DEFAULT 0,
+    tried_at REAL,
+    next_try_at REAL NOT NULL DEFAULT 0,
+    waiting TEXT NOT NULL DEFAULT '',
+    released_at REAL,
+    released_boot TEXT NOT NULL DEFAULT '',
+    created_at REAL NOT NULL
+);
+CREATE INDEX array_of_batch ON array (batch);
+CREATE INDEX array_open ON array (state, pk) WHERE state NOT IN ('DONE', 'REFUSED');
+
+CREATE TABLE job (
+    batch INTEGER NOT NULL,
+    idx INTEGER NOT NULL,
+    array INTEGER NOT NULL,
+    task INTEGER NOT NULL,
+    args TEXT NOT NULL,
+    status INTEGER NOT NULL DEFAULT 0,
+    reason TEXT NOT NULL DEFAULT '',
+    slurm_state TEXT NOT NULL DEFAULT '',
+    start_time REAL,
+    stop_time REAL,
+    exit_code INTEGER,
+    signal INTEGER,
+    node_list TEXT NOT NULL DEFAULT '',
+    restarts INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (batch, idx)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX job_of_array ON job (array, task);
+
+CREATE TABLE attempt (
+    batch INTEGER NOT NULL,
+    idx INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    slurm_state TEXT NOT NULL,
+    start_time REAL,
+    stop_time REAL,
+    exit_code INTEGER,
+    signal INTEGER,
+    node_list TEXT NOT NULL,
+    PRIMARY KEY (batch, idx, attempt)
+) WITHOUT ROWID;
+
+CREATE TABLE tombstone (
+    tag TEXT PRIMARY KEY,
+    batch_id TEXT NOT NULL,
+    slurm_job_id INTEGER,
+    buried_at REAL NOT NULL
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[str, ...] = (V1,)

@@ -1,0 +1,192 @@
+"""Rows <-> model. What is stored as JSON is stored compact, in UTF-8."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import lru_cache
+from typing import Any
+
+from slurmbatch.model import (
+    ArgValue,
+    ArraySpec,
+    ArrayState,
+    Batch,
+    Hardware,
+    Job,
+    KnownJob,
+    SlurmOptions,
+    Status,
+)
+from slurmbatch.store.models import ArrayRow, BatchRow, JobRow
+
+STATUSES = tuple(Status)
+CODE = {status: code for code, status in enumerate(STATUSES)}
+FIRST_END = CODE[Status.SUCCEEDED]
+
+BATCH_COUNTS = tuple(getattr(BatchRow, f"n_status_{code}") for code in range(len(STATUSES)))
+BATCH_COLUMNS = (
+    BatchRow.batch_id,
+    BatchRow.user_id,
+    BatchRow.tool_id,
+    BatchRow.name,
+    BatchRow.n_jobs,
+    BatchRow.filesystems,
+    BatchRow.cpu,
+    BatchRow.memory,
+    BatchRow.slurm,
+    BatchRow.created_at,
+    BatchRow.version,
+    BatchRow.n_submitted,
+    BatchRow.cancelled_at,
+    BatchRow.finished_at,
+    *BATCH_COUNTS,
+)
+JOB_COLUMNS = (
+    JobRow.idx,
+    JobRow.args,
+    JobRow.status,
+    JobRow.reason,
+    JobRow.start_time,
+    JobRow.stop_time,
+    JobRow.exit_code,
+    JobRow.signal,
+    JobRow.slurm_state,
+    JobRow.node_list,
+    JobRow.restarts,
+    JobRow.task,
+    ArrayRow.slurm_job_id,
+    ArrayRow.waiting,
+)
+ARRAY_COLUMNS = (
+    ArrayRow.pk,
+    BatchRow.batch_id,
+    BatchRow.user_id,
+    BatchRow.tool_id,
+    ArrayRow.ordinal,
+    ArrayRow.generation,
+    ArrayRow.tag,
+    ArrayRow.n_tasks,
+    ArrayRow.state,
+    ArrayRow.created_at,
+    ArrayRow.slurm_job_id,
+    ArrayRow.submitted_at,
+    ArrayRow.tries,
+    ArrayRow.tried_at,
+    ArrayRow.next_try_at,
+    ArrayRow.waiting,
+    ArrayRow.released_at,
+    ArrayRow.released_boot,
+    BatchRow.request_id,
+    BatchRow.filesystems,
+    BatchRow.cpu,
+    BatchRow.memory,
+    BatchRow.slurm,
+    BatchRow.cancelled_at,
+    BatchRow.deleted_at,
+)
+ACCEPTED = "ACCEPTED: safe on disk, waits to be handed to Slurm"
+HANDED_OVER = "ACCEPTED: handed to Slurm, which has not looked at it yet"
+
+
+def dumps(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def slurm_json(options: SlurmOptions) -> str:
+    return dumps(asdict(options))
+
+
+def batch_of(row: tuple[Any, ...]) -> Batch:
+    """A row of BATCH_COLUMNS."""
+    (batch_id, user_id, tool_id, name, n_jobs, filesystems, cpu, memory, slurm, created_at,
+     version, n_submitted, cancelled_at, finished_at, *counts) = row  # fmt: skip
+    return Batch(
+        batch_id=batch_id,
+        user_id=user_id,
+        tool_id=tool_id,
+        name=name,
+        n_jobs=n_jobs,
+        hardware=_hardware(filesystems, cpu, memory),
+        slurm=_options(slurm),
+        created_at=created_at,
+        version=version,
+        n_submitted=n_submitted,
+        counts=dict(zip(STATUSES, counts, strict=True)),
+        cancelled_at=cancelled_at,
+        finished_at=finished_at,
+    )
+
+
+def job_of(row: tuple[Any, ...], batch: Batch, fixed: Mapping[str, ArgValue]) -> Job:
+    """A row of JOB_COLUMNS."""
+    (index, args, code, reason, start, stop, exit_code, signal, slurm_state, nodes, restarts,
+     task, slurm_job_id, waiting) = row  # fmt: skip
+    status = STATUSES[code]
+    if status is Status.SUBMITTED and not reason:
+        reason = HANDED_OVER if slurm_job_id else waiting or ACCEPTED
+    return Job(
+        batch_id=batch.batch_id,
+        index=index,
+        args={**fixed, **json.loads(args)},
+        hardware=batch.hardware,
+        status=status,
+        reason=reason,
+        create_time=batch.created_at,
+        start_time=start,
+        stop_time=stop,
+        exit_code=exit_code,
+        signal=signal,
+        slurm_job_id=f"{slurm_job_id}_{task}" if slurm_job_id else "",
+        slurm_state=slurm_state,
+        node_list=nodes,
+        attempt=restarts + 1,
+    )
+
+
+def array_of(row: tuple[Any, ...]) -> ArraySpec:
+    """A row of ARRAY_COLUMNS."""
+    (*plain, state, created_at, slurm_job_id, submitted_at, tries, tried_at, next_try_at, waiting,
+     released_at, released_boot, request_id, filesystems, cpu, memory, slurm, cancelled_at,
+     deleted_at) = row  # fmt: skip
+    pk, batch_id, user_id, tool_id, ordinal, generation, tag, n_tasks = plain
+    return ArraySpec(
+        pk=pk,
+        batch_id=batch_id,
+        user_id=user_id,
+        tool_id=tool_id,
+        ordinal=ordinal,
+        generation=generation,
+        tag=tag,
+        n_tasks=n_tasks,
+        state=ArrayState(state),
+        hardware=_hardware(filesystems, cpu, memory),
+        slurm=_options(slurm),
+        created_at=created_at,
+        slurm_job_id=slurm_job_id,
+        submitted_at=submitted_at,
+        tries=tries,
+        tried_at=tried_at,
+        next_try_at=next_try_at,
+        waiting=waiting,
+        released_at=released_at,
+        released_boot=released_boot,
+        cancel=cancelled_at is not None or deleted_at is not None,
+        request_id=request_id,
+    )
+
+
+def known_job_of(row: tuple[Any, ...]) -> KnownJob:
+    task, code, reason, slurm_state, start_time, restarts = row
+    return KnownJob(task, STATUSES[code], reason, slurm_state, start_time, restarts)
+
+
+@lru_cache(maxsize=1024)
+def _hardware(filesystems: str, cpu: int, memory: int) -> Hardware:
+    return Hardware(tuple(json.loads(filesystems)), cpu, memory)
+
+
+@lru_cache(maxsize=1024)
+def _options(slurm: str) -> SlurmOptions:
+    return SlurmOptions(**json.loads(slurm))

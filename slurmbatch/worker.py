@@ -1,0 +1,75 @@
+"""A thread that does one thing again and again: `tick(now)` does it, the loop only waits."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from slurmbatch.errors import SlurmbatchError
+from slurmbatch.health import Health
+from slurmbatch.journal import get
+
+_log = get("worker")
+
+
+class Worker:
+    """Runs `tick` until stopped. A tick that fails is logged once and tried again; none is fatal.
+
+    `wait` sleeps for the given seconds or less; it must return soon after `wake`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        tick: Callable[[float], object],
+        interval: float,
+        health: Health,
+        wait: Callable[[float], None] | None = None,
+        wake: Callable[[], None] | None = None,
+    ) -> None:
+        self.name = name
+        self._tick = tick
+        self._interval = interval
+        self._health = health
+        self._stop = threading.Event()
+        self._wait = wait or self._stop.wait
+        self._wake = wake or (lambda: None)
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+        self._thread.start()
+
+    def is_alive(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def stop(self, timeout: float) -> bool:
+        """Asks it to end after its present tick; False if it has not within the time."""
+        self._stop.set()
+        self._wake()
+        if self._thread is not None:
+            self._thread.join(timeout)
+        return not self.is_alive()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self.run_once(time.time())
+            if not self._stop.is_set():
+                self._wait(self._interval)
+
+    def run_once(self, now: float) -> None:
+        try:
+            self._tick(now)
+        except SlurmbatchError as error:
+            if self._health.failed(self.name, now, error.detail):
+                _log.error("work has stopped, will be tried again", worker=self.name,
+                           error=error.detail)  # fmt: skip
+        except Exception as error:
+            if self._health.failed(self.name, now, repr(error)):
+                _log.exception("a bug has stopped the work, it will be tried again",
+                               worker=self.name)  # fmt: skip
+        else:
+            down = self._health.ok(self.name, now)
+            if down is not None:
+                _log.info("work goes on", worker=self.name, stopped_seconds=round(down, 1))

@@ -1,0 +1,107 @@
+"""The application on fakes, and a client that holds every answer to what all answers have."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import falcon
+import pytest
+from falcon import testing
+
+from slurmbatch import journal
+from slurmbatch.api import create_app
+from tests.api.fakes import FakeBatches, FakeIdentity, FakeReadiness
+
+MAX_BODY = 64 * 1024
+PROBLEM = ["type", "title", "status", "detail", "instance", "request_id"]
+
+
+@dataclass
+class Api:
+    """Asks the application as a user; checks what every single response must have."""
+
+    app: falcon.App[falcon.Request, falcon.Response]
+    user: str | None = "anna"
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def ask(
+        self, method: str, path: str, headers: dict[str, str] | None = None, **options: Any
+    ) -> testing.Result:
+        own = {"Authorization": f"key {self.user}"} if self.user else {}
+        answer = testing.simulate_request(
+            self.app, method, path, headers={**own, **self.headers, **(headers or {})}, **options
+        )
+        assert answer.headers["x-request-id"]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["cache-control"] in ("no-store", "private, no-cache")
+        if answer.status_code >= 400 and method != "HEAD":
+            check_problem(answer, path)
+        return answer
+
+    def get(self, path: str, **options: Any) -> testing.Result:
+        return self.ask("GET", path, **options)
+
+    def post(self, path: str, body: Any = None, **options: Any) -> testing.Result:
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json", **options.pop("headers", {})}
+        return self.ask("POST", path, headers=headers, body=raw, **options)
+
+    def delete(self, path: str, **options: Any) -> testing.Result:
+        return self.ask("DELETE", path, **options)
+
+
+def check_problem(answer: testing.Result, path: str) -> None:
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json
+    assert list(problem)[:6] == PROBLEM
+    assert problem["status"] == answer.status_code
+    assert problem["type"].startswith("urn:slurmbatch:problem:")
+    assert problem["title"]
+    assert problem["detail"]
+    assert problem["instance"].isascii()
+    assert problem["request_id"] == answer.headers["x-request-id"]
+    for each in problem.get("errors", []):
+        assert list(each) == ["pointer", "detail"]
+        assert each["pointer"] == "" or each["pointer"].startswith("/")
+        assert "Input should" not in each["detail"]
+        assert "Not acceptable" not in each["detail"]
+
+
+@pytest.fixture
+def batches(tmp_path: Path) -> FakeBatches:
+    root = tmp_path / "logs"
+    root.mkdir()
+    return FakeBatches(root, os.getuid())
+
+
+@pytest.fixture
+def readiness() -> FakeReadiness:
+    return FakeReadiness()
+
+
+@pytest.fixture
+def drain() -> list[bool]:
+    """Goes down once something is in it."""
+    return []
+
+
+@pytest.fixture
+def api(batches: FakeBatches, readiness: FakeReadiness, drain: list[bool]) -> Api:
+    app = create_app(
+        batches, FakeIdentity(), readiness, max_body_bytes=MAX_BODY, draining=lambda: bool(drain)
+    )
+    return Api(app)
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    stream = io.StringIO()
+    journal.configure("info", stream)
+    yield stream
+    journal.configure("info")

@@ -1,0 +1,50 @@
+"""A new batch over HTTP beside a bare `sbatch --array` of the same size."""
+
+from __future__ import annotations
+
+import time
+from statistics import median
+
+from tests.benchmarks.machine import load_average
+from tests.benchmarks.site import Site
+
+
+def writes(site: Site, sizes: tuple[int, ...], times: int) -> list[dict[str, object]]:
+    """Each size `times` times, ours and sbatch in turns; milliseconds, the median of them."""
+    return [_size(site, n_jobs, times) for n_jobs in sizes]
+
+
+def _size(site: Site, n_jobs: int, times: int) -> dict[str, object]:
+    ours: list[float] = []
+    bare: list[float] = []
+    for _ in range(times):
+        bare.append(_sbatch(site, n_jobs))
+        ours.append(_post(site, n_jobs))
+    return {
+        "jobs": n_jobs,
+        "post_ms": round(median(ours), 1),
+        "sbatch_ms": round(median(bare), 1),
+        "posts_ms": [round(each, 1) for each in ours],
+        "sbatches_ms": [round(each, 1) for each in bare],
+        "ratio": round(median(one / two for one, two in zip(ours, bare, strict=True)), 2),
+        "load_average": load_average(),
+    }
+
+
+def _sbatch(site: Site, n_jobs: int) -> float:
+    command = ["sbatch", "--parsable", f"--array=1-{n_jobs}", "--output=/dev/null", "--wrap=true"]
+    began = time.monotonic()
+    job = site.box.run(command).stdout.strip()
+    took = time.monotonic() - began
+    site.box.run(["scancel", job])
+    time.sleep(1.0)
+    return took * 1000
+
+
+def _post(site: Site, n_jobs: int) -> float:
+    began = time.monotonic()
+    batch_id = site.service.post(n_jobs)
+    took = time.monotonic() - began
+    site.service.call("DELETE", f"/batches/{batch_id}")
+    time.sleep(2.0)  # it is cancelled in Slurm, and purged
+    return took * 1000

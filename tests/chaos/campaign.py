@@ -1,0 +1,226 @@
+"""A whole run: users, faults and a watcher at once, then quiet, then the judgement."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from slurmbatch.sandbox import Sandbox
+from tests.chaos.clients import Crowd, Habits, Ledger
+from tests.chaos.faults import ORDERS, Faults, Keeper, Storm
+from tests.chaos.judge import Judge, Verdict
+from tests.chaos.points import ITSELF, Plan
+from tests.chaos.scenarios import BY_A_BATCH, BY_A_CRASH, GENTLE, Range, settle, unshot
+from tests.chaos.site import Site
+from tests.chaos.watch import Watcher
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What kind of run it is to be. Without `crashes` slurmctld is never killed with -9.
+
+    `every_point`: what luck has not shot at is shot at in the end.
+    """
+
+    seed: str
+    seconds: float
+    claims: bool = True
+    crashes: bool = True
+    every_point: bool = True
+    settle: float = 240.0
+    users: Sequence[str] = ("alice", "bob", "carol", "dave")
+    pause: tuple[float, float] = (0.5, 4.0)
+    longest_outage: float = 10.0
+    habits: Habits = field(default_factory=Habits)
+
+
+class Campaign:
+    """One run on a sandbox that is up, in a directory of its own."""
+
+    def __init__(self, box: Sandbox, root: Path, orders: Orders) -> None:
+        self.orders = orders
+        self.site = Site(box, root, claims=orders.claims, users=orders.users)
+        self.ledger = Ledger()
+        spared = frozenset() if orders.crashes else frozenset({"kill slurmctld"})
+        self.faults = Faults(self.site, spared=spared)
+        self.crowd = Crowd(self.site, self.ledger, orders.seed, orders.habits)
+        self.watcher = Watcher(self.crowd.users, self.ledger, self.faults.is_down)
+        self.storm = Storm(
+            self.faults, random.Random(f"{orders.seed}/storm"), self._shoot, pause=orders.pause,
+            longest_outage=orders.longest_outage,
+        )  # fmt: skip
+        self.keeper = Keeper(self.site, random.Random(f"{orders.seed}/keeper"))
+        self._shooters: list[threading.Thread] = []
+        self._deck: list[str] = []
+
+    def run(self) -> Verdict:
+        """All of it. The daemon has ended when this returns."""
+        self.site.start()
+        self.watcher.start()
+        try:
+            if self.orders.seconds:
+                self._chaos()
+            if self.orders.every_point:
+                self._rest_of_the_points()
+            self.faults.mend_all()
+            self.site.start()
+            left = settle(self.watcher.unfinished, self.faults, self.orders.settle)
+            for posted in left:
+                self.ledger.complain(f"{posted.label}: has not ended ({posted.batch_id})")
+            self._wait_purged(240.0)
+        finally:
+            self.watcher.stop()
+        crashed = self.faults.kinds["kill slurmctld"] > 0
+        judge = Judge(self.site, self.ledger, self.faults, slurm_crashed=crashed)
+        verdict = judge.judge(self.crowd.users)
+        if self.site.end() != 0:
+            verdict.wrong.append("the daemon did not end well on SIGTERM")
+        return verdict
+
+    def clear(self) -> None:
+        """Leaves Slurm as it was found, however the run went."""
+        self.site.end()
+        self.faults.mend_all()
+        self.site.box.run(["scancel", "--me"], check=False)
+
+    def _chaos(self) -> None:
+        for actor in (self.keeper, self.crowd, self.storm):
+            actor.start()
+        try:
+            time.sleep(self.orders.seconds)
+        finally:
+            self.storm.stop()
+            for thread in self._shooters:
+                thread.join()
+            self.site.gun.unload()
+            self.site.forget_order()
+            self.faults.mend_all()
+            self.crowd.stop()
+            self.keeper.stop()
+            self.site.start()
+
+    def _rest_of_the_points(self) -> None:
+        fields = Range(self.site, self.ledger, self.faults)
+        crashing = BY_A_CRASH if self.orders.crashes and self.orders.claims else ()
+        for what in ORDERS:
+            if not fields.order(what):
+                self.ledger.complain(f"sbatch was never run: {what}")
+        for point in unshot(self.site, (*GENTLE, *crashing)):
+            # What depends on how fast slurmctld saves its state may need a second try.
+            if not any(fields.shoot(point) for _ in range(3)):
+                self.ledger.complain(f"{point} was never reached")
+        fields.finish()
+
+    def _wait_purged(self, patience: float) -> None:
+        deadline = time.monotonic() + patience
+        while (self._unpurged() or self._queued()) and time.monotonic() < deadline:
+            self.faults.renew_nodes()
+            time.sleep(0.5)
+
+    def _unpurged(self) -> int:
+        with closing(sqlite3.connect(f"file:{self.site.database}?mode=ro", uri=True)) as db:
+            rows = db.execute("SELECT count(*) FROM batch WHERE deleted_at IS NOT NULL").fetchone()
+        return int(rows[0])
+
+    def _queued(self) -> bool:
+        return bool(self.site.box.run(["squeue", "-h"]).stdout)
+
+    # --- shots at random points -----------------------------------------------------------------
+
+    def _shoot(self, rng: random.Random) -> None:
+        """Loads the gun for a point, and has somebody wait for what comes of it."""
+        if self.site.gun.is_loaded:
+            return
+        if not self._deck:
+            self._deck = [*GENTLE]
+            rng.shuffle(self._deck)
+        point = self._deck.pop()
+        hit = rng.choice((1, 1, 2, 3)) if point in BY_A_BATCH else 1
+        draw, seconds = rng.random(), self.orders.longest_outage * rng.random() ** 2
+        controller = self.site.box.pid("slurmctld")
+        targets = [(ITSELF, int(signal.SIGKILL))]
+        how = ""
+        if draw < 0.3 and controller is not None:
+            how = "kill" if self.orders.crashes and draw < 0.15 else "hang"
+            number = signal.SIGKILL if how == "kill" else signal.SIGSTOP
+            targets = [(controller, int(number))] + (targets if draw % 0.02 < 0.01 else [])
+        self.site.gun.load(Plan(point, hit, targets))
+        thread = threading.Thread(target=self._wait_shot, args=(point, how, len(targets), seconds))
+        self._shooters.append(thread)
+        thread.start()
+
+    def _wait_shot(self, point: str, how: str, n_targets: int, seconds: float) -> None:
+        before = time.monotonic()
+        while self.site.gun.is_loaded and time.monotonic() - before < 10:
+            time.sleep(0.05)
+        if self.site.gun.is_loaded:
+            self.site.gun.unload()
+            return
+        if how:
+            self.faults.noted("slurmctld", how)
+            self.storm.mend_later("slurmctld", seconds)
+        if not how or n_targets > 1:
+            self.faults.count("kill daemon at a point")
+
+
+# --- telling ----------------------------------------------------------------------------------
+
+
+def summary(campaign: Campaign, verdict: Verdict) -> dict[str, Any]:
+    posted = campaign.ledger.all()
+    kinds = campaign.faults.kinds
+    points: dict[str, int] = {}
+    for point in campaign.site.gun.fired():
+        points[point] = points.get(point, 0) + 1
+    return {
+        "seed": campaign.orders.seed,
+        "claims": campaign.orders.claims,
+        "slurmctld_killed_with_9": campaign.orders.crashes,
+        "batches": len(posted),
+        "jobs": sum(len(each.codes) for each in posted),
+        "cancelled": sum(each.cancelled_at < float("inf") for each in posted),
+        "deleted": sum(each.deleted_at < float("inf") for each in posted),
+        "answers": campaign.ledger.answers,
+        "tries_without_an_answer": campaign.ledger.retries,
+        "looks": campaign.watcher.looks,
+        "faults": sum(kinds.values()),
+        "faults_by_kind": dict(sorted(kinds.items())),
+        "shots_by_point": dict(sorted(points.items())),
+        "statuses": dict(sorted(verdict.statuses.items())),
+        "lost": len(verdict.lost),
+        "twice": len(verdict.twice),
+        "duplicates_that_ran": len(verdict.duplicates),
+        "duplicates_ended_before_they_ran": campaign.site.log.read_text().count(
+            "duplicate submission ended"
+        ),
+        "disagreements": len(verdict.disagreements),
+        "otherwise_wrong": len(verdict.wrong),
+        "said_lost": len(verdict.said_lost),
+        "run_again_by_slurm_itself": len(verdict.rerun_by_slurm),
+    }
+
+
+def table(rows: dict[str, Any]) -> str:
+    flat: list[tuple[str, Any]] = []
+    for name, value in rows.items():
+        if isinstance(value, dict):
+            flat += [(f"{name}: {key}", count) for key, count in value.items()]
+        else:
+            flat.append((name, value))
+    width = max(len(name) for name, _ in flat)
+    return "\n".join(f"{name.replace('_', ' '):<{width}}  {value}" for name, value in flat)
+
+
+def save(campaign: Campaign, verdict: Verdict, rows: dict[str, Any]) -> None:
+    told = {**rows, "failures": verdict.failures, "said_lost_of": verdict.said_lost,
+            "run_again_by_slurm": verdict.rerun_by_slurm}  # fmt: skip
+    (campaign.site.root / "summary.json").write_text(json.dumps(told, indent=2) + "\n")

@@ -1,0 +1,106 @@
+"""Looks at the API all the time, and complains of what may never be seen."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.chaos.clients import NEVER, Ledger, Posted, User
+
+ENDED = ("SUCCEEDED", "FAILED")
+# A look at Slurm that was under way when the outage began may still be written.
+UNDER_WAY = 2.0
+
+
+@dataclass
+class Seen:
+    """What the last look at a batch showed."""
+
+    at: float = 0.0
+    finished: bool = False
+    jobs: dict[int, tuple[str, str]] = field(default_factory=dict)
+
+
+class Watcher:
+    """`is_down(since, until)`: whether some source was down for all of that time."""
+
+    def __init__(
+        self,
+        users: Mapping[str, User],
+        ledger: Ledger,
+        is_down: Callable[[float, float], bool],
+        interval: float = 0.5,
+    ) -> None:
+        self._users = users
+        self._ledger = ledger
+        self._is_down = is_down
+        self._interval = interval
+        self._seen: dict[str, Seen] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.looks = 0
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        rounds = 0
+        while not self._stop.wait(self._interval):
+            rounds += 1
+            for posted in self._ledger.all():
+                if not self._stop.is_set() and posted.batch_id:
+                    self._look(posted, often=rounds % 20 == 0)
+
+    def unfinished(self) -> list[Posted]:
+        """The batches that are not deleted and have jobs that have not been seen to end."""
+        return [each for each in self._ledger.all()
+                if each.batch_id and each.delete_asked_at == NEVER
+                and not self._seen.get(each.label, Seen()).finished]  # fmt: skip
+
+    def _look(self, posted: Posted, *, often: bool) -> None:
+        seen = self._seen.setdefault(posted.label, Seen())
+        if posted.delete_asked_at < NEVER or (seen.finished and not often):
+            return
+        began = time.time()
+        user = self._users[posted.user]
+        batch = user.look(f"/batches/{posted.batch_id}")
+        jobs = user.look(f"/batches/{posted.batch_id}/jobs") if batch is not None else None
+        if batch is None or jobs is None or posted.delete_asked_at < NEVER:
+            return
+        self.looks += 1
+        if (batch.status_code, jobs.status_code) != (200, 200):
+            self._ledger.complain(
+                f"{posted.label}: {batch.status_code} {jobs.status_code} for {posted.batch_id}"
+            )
+            return
+        self._check(posted, seen, began, batch.json()[0], jobs.json())
+
+    def _check(
+        self, posted: Posted, seen: Seen, began: float, batch: dict[str, Any], jobs: list[Any]
+    ) -> None:
+        counts = batch["submitted_jobs"]
+        if sum(counts.values()) != batch["n_jobs"] or len(jobs) != len(posted.codes):
+            self._ledger.complain(f"{posted.label}: {counts} and {len(jobs)} jobs do not add up")
+        for job in jobs:
+            self._check_job(posted, seen, job)
+        if seen.finished and not batch["finished_at"]:
+            self._ledger.complain(f"{posted.label}: had ended, and goes on")
+        seen.finished = bool(batch["finished_at"])
+        seen.at = began
+
+    def _check_job(self, posted: Posted, seen: Seen, job: dict[str, Any]) -> None:
+        index, new = job["index"], (job["status"], job["reason"])
+        old = seen.jobs.get(index, ("", ""))
+        if old[0] in ENDED and new != old:
+            self._ledger.complain(f"{posted.label}-{index}: was {old} and became {new}")
+        is_opinion = new[1].startswith(("LOST: Slurm no longer", "CANCELLED: cancelled outside"))
+        if new != old and is_opinion and self._is_down(seen.at - UNDER_WAY, time.time()):
+            self._ledger.complain(f"{posted.label}-{index}: became {new} in an outage")
+        seen.jobs[index] = new

@@ -1,0 +1,107 @@
+"""The whole of it: the daemon as a process of its own, on a real Slurm, asked over HTTP."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from slurmbatch.sandbox import Sandbox
+
+# A tool that is safe to run again: Slurm may requeue it.
+AGAIN = """
+description = "says which run it is, and takes its time for the first one"
+requeue = true
+script = '''
+#!/bin/sh
+echo "run ${SLURM_RESTART_COUNT:-0}"
+[ -n "${SLURM_RESTART_COUNT:-}" ] || sleep 60
+'''
+[hardware]
+cpu = 1
+memory = 64
+"""
+
+
+class Api:
+    """The documented API, spoken plainly: no client of ours in between."""
+
+    def __init__(self, box: Sandbox) -> None:
+        self.box = box
+        self.http = httpx.Client(
+            base_url=box.url, headers={"Authorization": str(box.api_key)}, timeout=30
+        )
+
+    def post(self, body: dict[str, Any], **headers: str) -> httpx.Response:
+        return self.http.post("/batches", json=body, headers=headers)
+
+    def submit(self, **body: Any) -> str:
+        """Posts a batch that has to be accepted; gives its id."""
+        answer = self.post(body)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()[0]["batch_id"])
+
+    def one(self, path: str) -> dict[str, Any]:
+        answer = self.http.get(path)
+        assert answer.status_code == 200, answer.text
+        (element,) = answer.json()
+        return dict(element)
+
+    def batch(self, batch_id: str) -> dict[str, Any]:
+        return self.one(f"/batches/{batch_id}")
+
+    def job(self, batch_id: str, index: int = 0) -> dict[str, Any]:
+        return self.one(f"/batches/{batch_id}/jobs/{batch_id}-{index}")
+
+    def log(self, batch_id: str, index: int = 0) -> str:
+        return self.http.get(f"/batches/{batch_id}/jobs/{batch_id}-{index}/log").text
+
+    def until(self, batch_id: str, done: Callable[[dict[str, Any]], bool], seconds: float = 90)\
+            -> dict[str, Any]:  # fmt: skip
+        """Looks at the batch until it is as wanted."""
+        deadline = time.monotonic() + seconds
+        while True:
+            batch = self.batch(batch_id)
+            assert sum(batch["submitted_jobs"].values()) == batch["n_jobs"]
+            if done(batch):
+                return batch
+            assert time.monotonic() < deadline, batch
+            time.sleep(0.1)
+
+    def ended(self, batch_id: str, seconds: float = 90) -> dict[str, int]:
+        """Waits for the end of every job; gives how many ended how."""
+        batch = self.until(batch_id, lambda each: bool(each["finished_at"]), seconds)
+        return {status: n for status, n in batch["submitted_jobs"].items() if n}
+
+    def squeue(self, *options: str) -> list[str]:
+        out = self.box.run(["squeue", "--noheader", "--format=%i|%j|%T|%r", *options]).stdout
+        return out.splitlines()
+
+
+@pytest.fixture(scope="session")
+def service() -> Iterator[Sandbox]:
+    """A sandbox with the daemon on it, up once for all end-to-end tests."""
+    directory = Path(tempfile.mkdtemp(prefix="sb-", dir="/tmp"))
+    box = Sandbox(directory)
+    try:
+        box.up()
+        (directory / "etc" / "tools.d" / "again.toml").write_text(AGAIN)
+        box.start_daemon()
+        yield box
+    finally:
+        box.down()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def api(service: Sandbox) -> Iterator[Api]:
+    spoken = Api(service)
+    yield spoken
+    spoken.http.delete("/batches")
+    spoken.http.close()

@@ -1,0 +1,136 @@
+"""Each part of Slurm dead, and hung, under a real daemon: nothing is lost, nothing is untrue."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from slurmbatch.sandbox import Sandbox
+
+from .conftest import Api
+
+pytestmark = pytest.mark.slurm
+PATIENCE = 120.0
+# Far above what an answer from the database takes, and below any time limit on Slurm.
+AT_ONCE = 5.0
+SHORT = {"server": "submit_wait = 1\n", "slurm": "command_timeout = 6\nsubmit_timeout = 6\n"}
+# Accounting that is away makes ends come late, but the service can work.
+SEEN_AS = {"slurmctld": "slurmctld", "munged": "slurmctld",
+           "slurmdbd": "slurmdbd", "mariadbd": "slurmdbd"}  # fmt: skip
+HOW = {"dead": signal.SIGKILL, "hung": signal.SIGSTOP}
+
+
+@pytest.fixture(scope="module")
+def box() -> Iterator[Sandbox]:
+    """One whose slurmctld soon forgets, so that accounting is needed; its daemon is impatient."""
+    directory = Path(tempfile.mkdtemp(prefix="sb-", dir="/tmp"))
+    made = Sandbox(directory, nodes=1, min_job_age=2)
+    try:
+        made.up()
+        made.start_daemon()
+        made.stop_daemon()
+        settings = made.paths.settings.read_text()
+        for table, more in SHORT.items():
+            settings = settings.replace(f"[{table}]\n", f"[{table}]\n{more}")
+        made.paths.settings.write_text(settings)
+        made.start_daemon()
+        yield made
+    finally:
+        made.down()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def patient(box: Sandbox) -> Iterator[Api]:
+    spoken = Api(box)
+    spoken.http.timeout = httpx.Timeout(AT_ONCE)
+    yield spoken
+    spoken.http.delete("/batches")
+    spoken.http.close()
+
+
+def until(done: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + PATIENCE
+    while not (found := done()):
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.2)
+    return found
+
+
+def is_ready(api: Api) -> bool:
+    return api.http.get("/readyz").status_code == 200
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("part", SEEN_AS)
+def test_an_outage(patient: Api, part: str, how: str) -> None:
+    api, box = patient, patient.box
+    until(lambda: is_ready(api))
+    stays = api.submit(tool_id="probe", fixed_args={"sleep": 600})
+    ends = api.submit(tool_id="probe", fixed_args={"sleep": 8})
+    for batch_id in (stays, ends):
+        api.until(batch_id, lambda each: each["submitted_jobs"]["RUNNING"] == 1)
+    # What slurmctld has not saved yet it would forget, which is another test's matter.
+    time.sleep(6)
+    box.kill(part, HOW[how], wait=how == "dead")
+    try:
+        if SEEN_AS[part] == "slurmdbd":
+            miss_the_end(api)
+        during_it(api, SEEN_AS[part], stays, ends)
+    finally:
+        if how == "hung":
+            box.kill(part, signal.SIGCONT, wait=False)
+        box.start(part)
+    until(lambda: is_ready(api))
+    new = api.batch(api.http.get("/batches", params={"name": "new"}).json()[0]["batch_id"])
+    for batch_id in (ends, new["batch_id"]):
+        assert api.ended(batch_id, seconds=PATIENCE) == {"SUCCEEDED": 1}
+    fresh = api.until(stays, lambda each: not each["stale_since"], PATIENCE)
+    assert fresh["submitted_jobs"]["RUNNING"] == 1
+
+
+def miss_the_end(api: Api) -> None:
+    """The daemon sleeps until slurmctld has forgotten what has ended, so that it needs accounting.
+
+    Otherwise squeue tells all, and an accounting that is away is not even noticed.
+    """
+    pid = api.box.pid("slurmbatch")
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        until(lambda: len(api.squeue("--states=all")) == 1)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def during_it(api: Api, source: str, stays: str, ends: str) -> None:
+    """Until the outage is told of, and for a while after that."""
+
+    def told() -> bool:
+        look(api, stays, ends)
+        ready = api.http.get("/readyz")
+        assert ready.status_code == 200 or source == "slurmctld"
+        return not ready.json()[source]["ok"] and bool(api.batch(stays)["stale_since"])
+
+    posted = api.post({"tool_id": "probe", "name": "new"}, **{"Idempotency-Key": f"new-{stays}"})
+    assert posted.status_code == 201
+    until(told)
+    for _ in range(10):
+        look(api, stays, ends)
+        time.sleep(0.2)
+
+
+def look(api: Api, stays: str, ends: str) -> None:
+    """Nothing has changed to what nobody has seen."""
+    assert api.batch(stays)["submitted_jobs"]["RUNNING"] == 1
+    assert api.batch(ends)["submitted_jobs"]["FAILED"] == 0
+    assert api.http.get("/healthz").status_code == 200

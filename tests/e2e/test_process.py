@@ -1,0 +1,206 @@
+"""The daemon as a process: how it starts, refuses to start, and stops. No Slurm answers it here."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Site:
+    """Settings of a daemon whose Slurm is not there."""
+
+    def __init__(self, directory: Path) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.config = directory / "slurmbatch.toml"
+        (directory / "bin").mkdir()
+        (directory / "tools.d").mkdir()
+        (directory / "tools.d" / "t.toml").write_text(
+            'description = "t"\nscript = "#!/bin/sh\\ntrue\\n"\n[hardware]\ncpu = 1\nmemory = 1\n'
+        )
+        self.write(directory, directory / "logs")
+
+    def write(self, directory: Path, logs: Path) -> None:
+        self.config.write_text(
+            f"[server]\nport = {self.port}\nsubmit_wait = 0.5\n"
+            f'[store]\npath = "{directory}/state/x.sqlite"\n'
+            f'[jobs]\nlog_dir = "{logs}"\nwork_dir = "{directory}"\n'
+            f'[slurm]\nbin_dir = "{directory}/bin"\n[tools]\ndir = "{directory}/tools.d"\n'
+        )
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "slurmbatch", *arguments, "--config", str(self.config)]
+
+    def key(self) -> str:
+        made = subprocess.run(
+            self.command("admin", "key", "create", "--user", "alice"),
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return made.stdout.splitlines()[-1]
+
+    def start(self) -> subprocess.Popen[str]:
+        process = subprocess.Popen(self.command("serve"), stderr=subprocess.PIPE, text=True)
+        wait_until(lambda: answers(self.url))
+        return process
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/healthz", timeout=1).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def wait_until(done: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+@pytest.fixture
+def running(site: Site) -> Iterator[tuple[Site, subprocess.Popen[str]]]:
+    process = site.start()
+    yield site, process
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_stop_it_exits_0_in_time(
+    running: tuple[Site, subprocess.Popen[str]], number: signal.Signals
+) -> None:
+    _, process = running
+    begun = time.monotonic()
+    process.send_signal(number)
+    _, log = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert time.monotonic() - begun < 10
+    assert 'event="stopped"' in log.splitlines()[-1]
+
+
+def test_it_finishes_the_requests_that_it_has(running: tuple[Site, subprocess.Popen[str]]) -> None:
+    site, process = running
+    body = b'{"tool_id": "t"}'
+    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=20)
+    connection.putrequest("POST", "/batches")
+    connection.putheader("Authorization", site.key())
+    connection.putheader("Content-Type", "application/json")
+    connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders(body)
+    # It waits for Slurm's word now, for half a second, which nobody will say.
+    stopper = threading.Timer(0.1, process.send_signal, [signal.SIGTERM])
+    stopper.start()
+    assert connection.getresponse().status == 201
+    process.communicate(timeout=10)
+    assert process.returncode == 0
+
+
+def test_without_slurm_it_keeps_what_it_is_given_and_says_that_it_is_not_ready(
+    running: tuple[Site, subprocess.Popen[str]],
+) -> None:
+    site, _ = running
+    headers = {"Authorization": site.key()}
+    made = httpx.post(f"{site.url}/batches", json={"tool_id": "t"}, headers=headers)
+    assert made.status_code == 201
+    batch_id = made.json()[0]["batch_id"]
+
+    def stale() -> bool:
+        batch = httpx.get(f"{site.url}/batches/{batch_id}", headers=headers).json()[0]
+        assert batch["submitted_jobs"]["SUBMITTED"] == 1
+        return bool(batch["stale_since"])
+
+    wait_until(stale)
+    ready = httpx.get(f"{site.url}/readyz")
+    assert ready.status_code == 503
+    assert ready.json()["slurmctld"]["ok"] is False
+    assert ready.headers["Retry-After"]
+
+
+def test_a_second_one_is_told_who_holds_the_database(
+    running: tuple[Site, subprocess.Popen[str]],
+) -> None:
+    site, process = running
+    second = subprocess.run(
+        site.command("serve"), capture_output=True, text=True, timeout=20, check=False
+    )
+    assert second.returncode == 1
+    assert f"pid {process.pid} on" in second.stderr
+    assert answers(site.url)
+
+
+def test_a_killed_one_leaves_nothing_that_keeps_the_next_from_starting(site: Site) -> None:
+    for _ in range(3):
+        process = site.start()
+        process.kill()
+        process.communicate()
+    process = site.start()
+    process.terminate()
+    process.communicate(timeout=10)
+    assert process.returncode == 0
+
+
+def test_faulty_settings_are_told_all_at_once(site: Site) -> None:
+    site.config.write_text('[server]\nport = "x"\ncolour = 1\n')
+    for command in ("serve", "check-config"):
+        done = subprocess.run(
+            site.command(command), capture_output=True, text=True, timeout=20, check=False
+        )
+        assert done.returncode == 1
+        told = done.stdout + done.stderr
+        for key in ("server.port", "server.colour", "jobs"):
+            assert key in told
+
+
+def test_a_port_that_is_taken_is_told_as_such(site: Site) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", site.port))
+        holder.listen()
+        done = subprocess.run(
+            site.command("serve"), capture_output=True, text=True, timeout=20, check=False
+        )
+    assert done.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{site.port}" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_log_directory_that_is_not_writable_is_told_as_such(site: Site, tmp_path: Path) -> None:
+    site.write(tmp_path, Path("/proc/nowhere"))
+    done = subprocess.run(
+        site.command("serve"), capture_output=True, text=True, timeout=20, check=False
+    )
+    assert done.returncode == 1
+    assert "jobs.log_dir" in done.stderr
+
+
+def test_a_log_directory_that_cannot_be_made_is_told_as_such(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    site.write(tmp_path, tmp_path / "file" / "logs")
+    done = subprocess.run(
+        site.command("serve"), capture_output=True, text=True, timeout=20, check=False
+    )
+    assert done.returncode == 1
+    assert "jobs.log_dir" in done.stderr
+    assert "Traceback" not in done.stderr

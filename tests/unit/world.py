@@ -1,0 +1,186 @@
+"""The hand-over and the poll on a real store and a Slurm in memory, moved on by hand."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from slurmbatch.batches import Batches, Rules
+from slurmbatch.batches.resolve import Offer
+from slurmbatch.claims import Claims
+from slurmbatch.doorbell import Doorbell
+from slurmbatch.health import Health
+from slurmbatch.model import (
+    Batch,
+    Caller,
+    Filesystem,
+    HardwareLimits,
+    Job,
+    NewBatch,
+    Parameter,
+    Status,
+    Tool,
+)
+from slurmbatch.poller import Poller
+from slurmbatch.poller.sources import Sources
+from slurmbatch.store import open_store
+from slurmbatch.submitter import Submitter, Terms
+from tests.fakes.slurm import FakeSlurm
+
+ALICE, BOB = Caller("alice", "test"), Caller("bob", "test")
+GRACE = 60.0
+TOOL = Tool(
+    "t", "", script="#!/bin/sh\ntrue\n", parameters=(Parameter("n", "integer"),),
+    hardware=HardwareLimits(cpu=1, memory=64),
+)  # fmt: skip
+_TASK = re.compile(r"^(\d+)\) i=(\d+);", re.MULTILINE)
+_BATCH = re.compile(r"^b=(\S+)$", re.MULTILINE)
+
+
+class Killed(BaseException):
+    """The daemon is killed here."""
+
+
+class Mortal:
+    """Stands before an object; the daemon is killed at one of the calls to it, counted."""
+
+    def __init__(self, inner: Any, fate: Fate) -> None:
+        self._inner, self._fate = inner, fate
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._inner, name)
+        if not callable(value) or name.startswith("_"):
+            return value
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self._fate.meet()
+            answer = value(*args, **kwargs)
+            self._fate.meet()
+            return answer
+
+        return call
+
+
+class Fate:
+    """Kills at the n-th meeting; None: never."""
+
+    def __init__(self, at: int | None = None) -> None:
+        self.at, self.met = at, 0
+
+    def meet(self) -> None:
+        self.met += 1
+        if self.met - 1 == self.at:
+            raise Killed
+
+
+class World:
+    def __init__(self, directory: Path, *, claims: bool = False, array_size: int | None = None,
+                 fate: Fate | None = None) -> None:  # fmt: skip
+        self.directory, self.array_size = directory, array_size
+        self.slurm = FakeSlurm()
+        self.fate = fate or Fate()
+        self.claims = Claims(directory / "claims") if claims else None
+        for name in ("claims", "logs"):
+            (directory / name).mkdir()
+        self.runs: Counter[tuple[str, int]] = Counter()
+        self.stepped = 0.0
+        self.start()
+
+    def start(self) -> None:
+        """A daemon that knows nothing but what is in the store."""
+        self.store = open_store(self.directory / "state" / "x.sqlite", exclusive=True)
+        self.health, self.doorbell = Health(), Doorbell()
+        store, slurm = _Mortals(self.store, self.fate), Mortal(self.slurm, self.fate)
+        terms = Terms(
+            tools={"t": TOOL, "again": replace(TOOL, id="again", requeue=True)},
+            filesystems={"scratch": Filesystem("scratch", "/scratch", feature="scratch")},
+            log_dir=self.directory / "logs", work_dir=self.directory, claims=self.claims,
+            absence_grace=GRACE,
+        )  # fmt: skip
+        self.submitter = Submitter(
+            store, slurm, terms, self.doorbell, self.health, clock=lambda: self.slurm.now,
+            elapsed=lambda: self.slurm.now - self.stepped,
+        )  # fmt: skip
+        self.poller = Poller(
+            store, Sources(store, slurm, self.health, self.doorbell), self.doorbell,
+            self.submitter.end_stray, self.directory / "logs", self.claims, GRACE,
+            lambda: self.slurm.now - self.stepped,
+        )  # fmt: skip
+        offer = Offer(terms.tools, terms.filesystems, 10_000, 65536)
+        rules = Rules(self.directory / "logs", None, 262_144, self.array_size, submit_wait=0.0)
+        self.batches = Batches(
+            store, offer, rules, self.doorbell, self.health, clock=lambda: self.slurm.now
+        )
+
+    def restart(self) -> None:
+        self.store.close()
+        self.start()
+
+    def post(self, n_jobs: int = 3, *, caller: Caller = ALICE, tool: str = "t",
+             key: str | None = None, **more: Any) -> str:  # fmt: skip
+        new = NewBatch(tool, variable_args=tuple({"n": n} for n in range(n_jobs)), **more)
+        batch, _ = self.batches.submit(caller, new, idempotency_key=key, body_hash=b"h")
+        return batch.batch_id
+
+    def tick(self, seconds: float = 1.0) -> None:
+        now = self.slurm.advance(seconds)
+        self.submitter.tick(now)
+        self.poller.tick(now)
+
+    def step_clock(self, seconds: float) -> None:
+        """Somebody sets the clock; no time goes by."""
+        self.slurm.now += seconds
+        self.stepped += seconds
+
+    def work(self) -> None:
+        """Slurm runs all that may run, to its end. Counts each run of each job."""
+        for array in list(self.slurm.arrays):
+            if array.held:
+                continue
+            for number, task in list(array.tasks.items()):
+                if task.state == "PENDING":
+                    self.slurm.finish(array.job_id, number)
+                    self.ran(array.request.script, number)
+
+    def ran(self, script: str, number: int) -> None:
+        indices = {int(task): int(index) for task, index in _TASK.findall(script)}
+        batch_id = _BATCH.search(script)
+        assert batch_id is not None
+        self.runs[batch_id[1], indices[number]] += 1
+
+    def until_ended(self, *batch_ids: str, caller: Caller = ALICE, rounds: int = 400) -> None:
+        for _ in range(rounds):
+            if all(self.batch(each, caller).finished_at for each in batch_ids):
+                return
+            self.tick()
+            self.work()
+        raise AssertionError([self.batch(each, caller) for each in batch_ids])
+
+    def batch(self, batch_id: str, caller: Caller = ALICE) -> Batch:
+        found = self.store.batches.get(caller.user_id, batch_id)
+        assert found is not None
+        return found
+
+    def counts(self, batch_id: str, caller: Caller = ALICE) -> Mapping[Status, int]:
+        return {status: n for status, n in self.batch(batch_id, caller).counts.items() if n}
+
+    def job(self, batch_id: str, index: int = 0) -> Job:
+        found = self.store.batches.job("alice", batch_id, index)
+        assert found is not None
+        return found
+
+
+class _Mortals:
+    """The store with its subjects mortal."""
+
+    def __init__(self, store: Any, fate: Fate) -> None:
+        self._store = store
+        self.arrays = Mortal(store.arrays, fate)
+        self.batches = Mortal(store.batches, fate)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
