@@ -12,7 +12,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from slurmbatch.claims import Claim, Claims
@@ -87,6 +87,10 @@ class Poller:
         self._memories = {pk: each for pk, each in self._memories.items() if pk in known}
         looks = {array.pk: self._look(array, live) for array in arrays}
         views = Views(live, self.sources.ended(_to_ask(arrays, looks), now))
+        # Whatever Slurm has shown of a cancellation of ours, its tombstone is older than that; but
+        # it may be younger than the list above.
+        cancelled = self.store.arrays.cancelled()
+        arrays = [replace(array, cancel=array.pk in cancelled) for array in arrays]
         changes = {array.pk: self._digest(array, views, looks[array.pk], now) for array in arrays}
         self._write({pk: each for pk, each in changes.items() if each}, now)
         if live is not None:

@@ -72,6 +72,15 @@ class Arrays:
             query = query.where(ArrayRow.next_try_at <= due)
         return [array_of(row) for row in self._db.rows(query.order_by(ArrayRow.pk))]
 
+    def cancelled(self) -> frozenset[int]:
+        """Of the arrays that are not over those of which nothing shall run any more."""
+        rows = self._db.sql(
+            "SELECT array.pk FROM array JOIN batch ON batch.pk = array.batch"
+            " WHERE array.state NOT IN ('DONE', 'REFUSED')"
+            " AND (batch.cancelled_at IS NOT NULL OR batch.deleted_at IS NOT NULL)"
+        )
+        return frozenset(pk for (pk,) in rows)
+
     def get(self, pk: int) -> ArraySpec | None:
         rows = self._db.rows(_arrays().where(ArrayRow.pk == pk))
         return array_of(rows[0]) if rows else None

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -20,7 +22,8 @@ from slurmbatch.errors import (
     SlurmRefused,
     SlurmUnreachable,
 )
-from slurmbatch.model import ArrayState, NewBatch, Status
+from slurmbatch.model import ArrayState, JobReport, NewBatch, Status
+from slurmbatch.slurm.port import SlurmPort
 
 from .world import ALICE, BOB, GRACE, Fate, Killed, World
 
@@ -623,6 +626,32 @@ class TestCancelAndDelete:
             world.tick()
         assert world.counts(batch_id) == {Status.FAILED: 2}
         assert world.job(batch_id).reason.startswith("CANCELLED: cancelled by request")
+
+    @pytest.mark.parametrize("end", ["cancel", "delete"])
+    def test_cancelled_while_slurm_is_asked_it_was_by_request(
+        self, world: World, end: str
+    ) -> None:
+        batch_id = world.post(2)
+        world.tick()
+        world.slurm.start(world.slurm.arrays[0].job_id)
+
+        def asked_and_ended(now: float) -> None:
+            sources = world.poller.sources
+
+            def live() -> list[JobReport]:
+                getattr(world.batches, end)(ALICE, batch_id)
+                world.submitter.tick(now)
+                return world.slurm.live()
+
+            sources.slurm = cast(SlurmPort, SimpleNamespace(live=live, ended=world.slurm.ended,
+                                                            facts=world.slurm.facts))  # fmt: skip
+            world.poller.tick(now)
+
+        asked_and_ended(world.slurm.advance(1.0))
+        reasons = world.store._db.sql("SELECT DISTINCT reason FROM job")
+        assert [reason.startswith("CANCELLED: cancelled by request") for (reason,) in reasons] == [
+            True
+        ]
 
     def test_deleted_it_is_hidden_ended_and_purged(self, world: World) -> None:
         batch_id = world.post(3)
