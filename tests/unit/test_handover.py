@@ -628,9 +628,7 @@ class TestCancelAndDelete:
         assert world.job(batch_id).reason.startswith("CANCELLED: cancelled by request")
 
     @pytest.mark.parametrize("end", ["cancel", "delete"])
-    def test_cancelled_while_slurm_is_asked_it_was_by_request(
-        self, world: World, end: str
-    ) -> None:
+    def test_cancelled_while_slurm_is_asked_it_was_by_request(self, world: World, end: str) -> None:
         batch_id = world.post(2)
         world.tick()
         world.slurm.start(world.slurm.arrays[0].job_id)
