@@ -103,9 +103,11 @@ class Campaign:
                 thread.join()
             self.site.gun.unload()
             self.site.forget_order()
-            self.faults.mend_all()
-            self.crowd.stop()
-            self.keeper.stop()
+            try:
+                self.faults.mend_all()
+            finally:
+                self.crowd.stop()
+                self.keeper.stop()
             self.site.start()
 
     def _rest_of_the_points(self) -> None:

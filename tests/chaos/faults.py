@@ -38,6 +38,7 @@ class Faults:
     outages: list[Outage] = field(default_factory=list)
     kinds: Counter[str] = field(default_factory=Counter)
     spared: frozenset[str] = frozenset()
+    _silent: dict[str, float] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def is_down(self, since: float, until: float) -> bool:
@@ -88,9 +89,14 @@ class Faults:
         """Until all of Slurm answers again."""
         nodes = [f"slurmd-{name}" for name in self.site.box.plan.shape.node_names]
         deadline = time.monotonic() + patience
-        while not all(self.mend(part) for part in (*PARTS, *nodes)):
+        while not (all(map(self.mend, PARTS)) and all(map(self._mend_node, nodes))):
             assert time.monotonic() < deadline, "Slurm does not come back"
             time.sleep(0.5)
+
+    def _mend_node(self, part: str) -> bool:
+        """As `mend`; one that slurmctld takes for silent registers again."""
+        self.renew_silent_nodes(3.0)
+        return self.mend(part)
 
     def resume_nodes(self) -> None:
         """As an administrator would: Slurm drains a node that was given the same job twice, which
@@ -112,8 +118,30 @@ class Faults:
             starts = [int(word) for word in running if word.isdigit()]
             if starts and time.time() - min(starts) > LONG_OVER:
                 for name in self.site.box.plan.shape.node_names:
-                    self.site.box.kill(f"slurmd-{name}", signal.SIGTERM)
-                    self.site.box.start(f"slurmd-{name}")
+                    self._renew_node(name)
+
+    def renew_silent_nodes(self, after: float = 8.0) -> None:
+        """Has slurmd start anew where slurmctld has taken its node for silent for so long.
+
+        Asked to register while munged hung, a node did not answer; slurmctld asks it again after a
+        third of SlurmdTimeout, and gives it nothing to do until then.
+        """
+        with contextlib.suppress(subprocess.TimeoutExpired, SandboxError):
+            told = self.site.box.run(["sinfo", "-h", "-N", "-o", "%N %T"], check=False, timeout=10)
+            rows = (line.split() for line in told.stdout.splitlines())
+            silent = {row[0] for row in rows if len(row) == 2 and row[1].endswith("*")}
+            now = time.monotonic()
+            with self._lock:
+                self._silent = {name: self._silent.get(name, now) for name in silent}
+                due = [name for name, since in self._silent.items() if now - since >= after]
+            for name in due:
+                self._renew_node(name)
+
+    def _renew_node(self, name: str) -> None:
+        part = f"slurmd-{name}"
+        if self.site.box.pid(part) is not None:
+            self.site.box.kill(part, signal.SIGTERM)
+        self.site.box.start(part)
 
     # --- the daemon -----------------------------------------------------------------------------
 
@@ -209,6 +237,7 @@ class Storm:
         while not self._stop.wait(2.0):
             self._faults.resume_nodes()
             self._faults.renew_nodes()
+            self._faults.renew_silent_nodes()
 
     def _one(self, rng: random.Random) -> None:
         draw, seconds = rng.random(), self._longest * rng.random() ** 2

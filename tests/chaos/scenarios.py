@@ -204,5 +204,6 @@ def settle(look: Callable[[], list[Posted]], faults: Faults, patience: float) ->
             break
         faults.resume_nodes()
         faults.renew_nodes()
+        faults.renew_silent_nodes()
         time.sleep(0.5)
     return left

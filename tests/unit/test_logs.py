@@ -97,6 +97,7 @@ def test_a_directory_swapped_while_it_is_read(job_log: JobLog, tmp_path: Path) -
             directory.symlink_to(elsewhere)
             directory.unlink()
             aside.rename(directory)
+            stop.wait(0.0002)  # so that whoever reads meets it in its place now and then, too
 
     thread = threading.Thread(target=swap)
     thread.start()
