@@ -4,7 +4,7 @@
 # The programs that are needed, and the Debian packages that bring them.
 PROGRAMS = munged=munge mariadbd=mariadb-server slurmdbd=slurmdbd slurmctld=slurmctld \
 	slurmd=slurmd sbatch=slurm-client
-TEST_PROGRAMS = $(PROGRAMS) curl=curl
+TEST_PROGRAMS = $(PROGRAMS) curl=curl faketime=faketime
 
 # A Python of at least 3.11; left out, the first one that is found.
 PYTHON ?=

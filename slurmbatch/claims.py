@@ -52,12 +52,36 @@ class Claims:
         except OSError:
             return None
         name = str(task)  # as the job script names it
-        if name not in names:
-            return Claim(started=False)
         place = self.root / tag / name
+        if name not in names or place.is_symlink():
+            return Claim(started=False)
         code = self._code(tag, name)
         ended_at = None if code is None else _modified_at(place / "code")
         return Claim(True, code, (place / "again").exists(), ended_at)
+
+    def is_there(self) -> bool:
+        """Whether the directory of all claims can be looked at just now."""
+        try:
+            next(self.root.iterdir(), None)
+        except OSError:
+            return False
+        return True
+
+    def fence(self, tag: str, task: int) -> bool:
+        """Takes the claim of a task that never started, so that it never will; False where it has
+        started meanwhile, or nobody can tell.
+
+        A symbolic link to nothing: made or not made in one step, in the way of the job's mkdir,
+        and told from a job's own claim.
+        """
+        place = self.root / tag / str(task)
+        try:
+            place.symlink_to("submitted-again")
+        except FileExistsError:
+            return place.is_symlink()
+        except OSError:
+            return False
+        return True
 
     def sweep(self, now: float, is_live: Callable[[str], bool]) -> int:
         """Removes what is older than `KEPT` and belongs to no living array; gives how many."""

@@ -25,7 +25,7 @@ from slurmbatch.claims import Claims
 from slurmbatch.config import Settings
 from slurmbatch.doorbell import Doorbell
 from slurmbatch.errors import SettingsError, SlurmbatchError
-from slurmbatch.health import Health
+from slurmbatch.health import Health, late_after
 from slurmbatch.identity import Identity
 from slurmbatch.poller import Poller
 from slurmbatch.poller.sources import Sources
@@ -40,6 +40,8 @@ from slurmbatch.worker import Worker
 _log = journal.get("daemon")
 STOP_WITHIN = 8.0
 SUBMITTER_INTERVAL = 1.0
+# How long a look at Slurm waits for accounting before it goes on without.
+ACCOUNTING_WAIT = 2.0
 
 
 def open_own_store(settings: Settings) -> Store:
@@ -133,6 +135,7 @@ def _batches(settings: Settings, store: Store, health: Health, doorbell: Doorbel
         max_script_bytes=settings.slurm.max_script_bytes,
         array_size=settings.slurm.array_size,
         submit_wait=settings.server.submit_wait,
+        poll_late=late_after(settings.slurm.poll_interval),
     )
     return Batches(store, offer, rules, doorbell, health)
 
@@ -149,9 +152,12 @@ def _workers(
         claims=claims,
         absence_grace=settings.slurm.absence_grace,
     )
-    submitter = Submitter(store, slurm, terms, doorbell, health)
+    submitter = Submitter(
+        store, slurm, terms, doorbell, health, newest_at_start=store.arrays.newest()
+    )
     poller = Poller(
-        store, Sources(store, slurm, health, doorbell), doorbell, submitter.end_stray,
+        store, Sources(store, slurm, health, doorbell, ACCOUNTING_WAIT), doorbell,
+        submitter.end_stray,
         settings.jobs.log_dir, claims, settings.slurm.absence_grace,
     )  # fmt: skip
     return (
@@ -195,7 +201,7 @@ class Readiness:
             database = error.detail
         polled = self.health.source("poller").ok_at
         age = None if polled is None else round(now - polled, 1)
-        fresh = age is not None and age < 30 + 3 * self.poll_interval
+        fresh = age is not None and age < late_after(self.poll_interval)
         slurm = {name: self._source(name) for name in ("slurmctld", "slurmdbd")}
         ready = not database and fresh and slurm["slurmctld"]["ok"]
         about = {"ok": not database, "error": database}

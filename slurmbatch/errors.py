@@ -116,6 +116,10 @@ class SlurmUnreachable(SlurmbatchError):
     """Slurm gave no answer; what it knows is unknown, which is no verdict."""
 
 
+class AccountingUnreachable(SlurmUnreachable):
+    """Slurm's accounting gave no answer; what it knows is unknown, which is no verdict."""
+
+
 class SlurmAmbiguous(SlurmbatchError):
     """Slurm may or may not have accepted the submission; it must be looked up.
 

@@ -22,6 +22,12 @@ class Source:
 _UNKNOWN = Source()
 
 
+def late_after(interval: float) -> float:
+    """After how many seconds a loop of this interval that has not come round is late: the longest
+    of its ticks may wait for Slurm to time out."""
+    return 30.0 + 3 * interval
+
+
 class Health:
     """Thread-safe. Sources: `slurmctld`, `slurmdbd`, `poller`, `submitter`, `database`."""
 

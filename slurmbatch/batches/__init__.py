@@ -18,8 +18,9 @@ from slurmbatch.errors import (
     Malformed,
     NotFound,
     RefusedBySlurm,
+    Unavailable,
 )
-from slurmbatch.health import Health
+from slurmbatch.health import Health, late_after
 from slurmbatch.journal import get
 from slurmbatch.logs import JobLog
 from slurmbatch.model import (
@@ -45,13 +46,17 @@ _log = get("batches")
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How batches are kept and handed over, from the settings. Times are seconds."""
+    """How batches are kept and handed over, from the settings. Times are seconds.
+
+    `poll_late`: once the poller has not come round for so long, what is shown is out of date.
+    """
 
     log_dir: Path
     work_dir: Path | None
     max_script_bytes: int
     array_size: int | None
     submit_wait: float
+    poll_late: float = late_after(2.0)
 
 
 class Batches:
@@ -72,6 +77,7 @@ class Batches:
         self._doorbell = doorbell
         self._health = health
         self._clock = clock
+        self._began = clock()
 
     # --- what is offered ------------------------------------------------------------------------
 
@@ -96,7 +102,7 @@ class Batches:
         """
         key = Idempotency(idempotency_key, body_hash)
         batch_id = self._store.batches.earlier(caller.user_id, key)
-        return self.get(caller, batch_id) if batch_id is not None else None
+        return self._made_before(caller, batch_id) if batch_id is not None else None
 
     def check(self, caller: Caller, new: NewBatch, known: Collection[str] = ()) -> list[Fault]:
         """The faults in what the batch means, but for fields in `known`, which have some anyway."""
@@ -130,20 +136,34 @@ class Batches:
                 request_id=request_id,
             )
             if earlier is not None:
-                return self.get(caller, earlier), False
+                return self._made_before(caller, earlier, request_id), False
             _log.info("batch accepted", batch_id=batch.batch_id, user=caller.user_id,
                       tool=batch.tool_id, n_jobs=batch.n_jobs, request_id=request_id)  # fmt: skip
             self._doorbell.ring()
-            if word is not None and not self._health.is_down("slurmctld"):
-                word.wait(self._rules.submit_wait)
-                self._refused(batch, word.refusal, request_id)
-        return self.get(caller, batch.batch_id), True
+            if word is not None:
+                patience = 0.0 if self._health.is_down("slurmctld") else self._rules.submit_wait
+                self._refused(caller, batch.batch_id, word.wait(patience), request_id)
+        try:
+            return self.get(caller, batch.batch_id), True
+        except NotFound:  # deleted by its owner in the meantime; it was made all the same
+            return replace(batch, counts={Status.SUBMITTED: batch.n_jobs}), True
 
-    def _refused(self, batch: Batch, refusal: str, request_id: str) -> None:
-        if refusal:
-            self._store.batches.withdraw(batch.batch_id)
-            _log.info("batch withdrawn, Slurm refused it", batch_id=batch.batch_id,
-                      user=batch.user_id, refusal=refusal, request_id=request_id)  # fmt: skip
+    def _made_before(self, caller: Caller, batch_id: str, request_id: str = "") -> Batch:
+        """The batch of an earlier request, which may wait for Slurm's word on it still: what that
+        one is answered holds for this one, too."""
+        with self._doorbell.overhear(batch_id) as word:
+            if word is not None:
+                refusal = word.wait(self._rules.submit_wait)
+                self._refused(caller, batch_id, refusal, request_id)
+            elif self._doorbell.is_expected(batch_id):
+                raise Unavailable("The same request is being answered; try again in a moment.")
+        return self.get(caller, batch_id)
+
+    def _refused(self, caller: Caller, batch_id: str, refusal: str, request_id: str) -> None:
+        if refusal and self._store.batches.withdraw(batch_id, self._clock()):
+            self._doorbell.ring()
+            _log.info("batch withdrawn, Slurm refused it", batch_id=batch_id,
+                      user=caller.user_id, refusal=refusal, request_id=request_id)  # fmt: skip
             raise RefusedBySlurm(f"Slurm refused the batch: {refusal}")
 
     def _batch(self, caller: Caller, resolved: Resolved) -> Batch:
@@ -222,7 +242,12 @@ class Batches:
         return batch if since is None else replace(batch, stale_since=since)
 
     def _stale_since(self) -> float | None:
-        downs = (self._health.source(name).down_since for name in _SOURCES_OF_STATUS)
+        downs = [self._health.source(name).down_since for name in _SOURCES_OF_STATUS]
+        polled = self._health.source("poller").ok_at
+        if polled is None:
+            downs.append(self._began)
+        elif self._clock() - polled > self._rules.poll_late:
+            downs.append(polled)
         return min((since for since in downs if since is not None), default=None)
 
     def etag(self, caller: Caller, batch_id: str) -> str:

@@ -6,25 +6,26 @@ slurmctld no longer shows something that has not ended for us. A failed question
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from slurmbatch.claims import Claim, Claims
 from slurmbatch.doorbell import Doorbell
-from slurmbatch.errors import SlurmbatchError, SlurmUnreachable
+from slurmbatch.errors import SlurmbatchError
 from slurmbatch.journal import get
 from slurmbatch.logs import JobLog, is_there, last_bytes
 from slurmbatch.model import ArraySpec, ArrayState, JobChange, JobReport, KnownJob
 from slurmbatch.places import log_parts
 from slurmbatch.poller import digest
 from slurmbatch.poller.digest import Memory, Situation
-from slurmbatch.poller.sources import Sources
+from slurmbatch.poller.losses import Gone, Losses
+from slurmbatch.poller.sources import Accounting, Rows, Sources
+from slurmbatch.poller.strays import EndStray, Strays
 from slurmbatch.states import ENDS
 from slurmbatch.store import Store
 
@@ -35,21 +36,16 @@ _OUT_OF_MEMORY = re.compile(
     rb"slurmstepd[^\n]*: error: [^\n]*(?:[Ee]xceeded [^\n]*memory limit|oom[-_ ]kill|OOM)"
 )
 IDLE_LOOK_EVERY = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Views:
-    """What the sources said in this tick; None: could not be asked, which says nothing."""
-
-    live: Mapping[str, Sequence[JobReport]] | None
-    ended: Mapping[str, Sequence[JobReport]] | None
+Changes = list[JobChange]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One array in one tick: what slurmctld shows, what has not ended, and which is which."""
+    """One array in one tick: what slurmctld shows (None: it could not be asked), what has not
+    ended, and which is which."""
 
-    rows: Sequence[JobReport]
+    rows: Sequence[JobReport] | None
     unfinished: Mapping[int, KnownJob]
     seen: Mapping[int, JobReport]
 
@@ -65,51 +61,64 @@ class Poller:
     store: Store
     sources: Sources
     doorbell: Doorbell
-    end_stray: Callable[[int, str], None]
+    end_stray: EndStray
     log_dir: Path
     claims: Claims | None = None
     absence_grace: float = 60.0
     clock: Callable[[], float] = time.monotonic
     _memories: dict[int, Memory] = field(default_factory=dict)
     _looked_at: float = 0.0
-    _told: set[str] = field(default_factory=set)
+    _faulty: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._strays = Strays(self.store, self.end_stray)
+        self._losses = Losses(self.store, self.doorbell, self.claims)
 
     def tick(self, now: float) -> None:
         arrays = self.store.arrays.in_state(*HANDED_OVER)
-        idle = not arrays and not self.sources.health.is_down("slurmctld")
-        if idle and 0 <= now - self._looked_at < IDLE_LOOK_EVERY:
+        if self._is_idle(arrays, now):
             return
         self._looked_at = now
+        # Before the look, so that what is seen is never put down to a later slurmctld.
+        if self.sources.was_started_again(now):
+            self._forget()
         live = self.sources.live(now)
-        if live is not None:
-            self._check_boot(now)
         known = {array.pk for array in arrays}
         self._memories = {pk: each for pk, each in self._memories.items() if pk in known}
-        looks = {array.pk: self._look(array, live) for array in arrays}
-        views = Views(live, self.sources.ended(_to_ask(arrays, looks), now))
-        # Whatever Slurm has shown of a cancellation of ours, its tombstone is older than that; but
-        # it may be younger than the list above.
-        cancelled = self.store.arrays.cancelled()
-        arrays = [replace(array, cancel=array.pk in cancelled) for array in arrays]
-        changes = {array.pk: self._digest(array, views, looks[array.pk], now) for array in arrays}
-        self._write({pk: each for pk, each in changes.items() if each}, now)
+        looks = self._looks(arrays, live)
+        self._by_slurmctld(self._afresh(arrays), looks, now)
+        accounting = self.sources.ended(_to_ask(arrays, looks), now)
+        if accounting is not None:
+            self._by_accounting(self._afresh(arrays), looks, accounting, now)
         if live is not None:
-            self._look_for_strays(arrays, live)
+            self._strays.look(arrays, live, now)
 
-    def _check_boot(self, now: float, *, afresh: bool = False) -> None:
-        if self.sources.was_started_again(now, afresh=afresh):
-            for memory in self._memories.values():
-                memory.signature = 0
-                memory.absent.clear()
+    def _is_idle(self, arrays: Sequence[ArraySpec], now: float) -> bool:
+        down = any(map(self.sources.health.is_down, ("slurmctld", "slurmdbd")))
+        return not arrays and not down and 0 <= now - self._looked_at < IDLE_LOOK_EVERY
 
-    # --- one array ------------------------------------------------------------------------------
+    def _forget(self) -> None:
+        for memory in self._memories.values():
+            memory.signature = 0
+            memory.absent.clear()
 
-    def _look(
-        self, array: ArraySpec, live: Mapping[str, Sequence[JobReport]] | None
-    ) -> Look | None:
+    def _afresh(self, arrays: Sequence[ArraySpec]) -> list[ArraySpec]:
+        """With the tombstones that have come meanwhile: whatever Slurm has just shown of a
+        cancellation of ours, its tombstone is older than that."""
+        cancelled = self.store.arrays.cancelled()
+        return [replace(array, cancel=array.pk in cancelled) for array in arrays]
+
+    # --- what slurmctld shows -------------------------------------------------------------------
+
+    def _looks(self, arrays: Sequence[ArraySpec], live: Rows | None) -> dict[int, Look | None]:
+        return {array.pk: self._guarded(array, self._look, live) for array in arrays}
+
+    def _look(self, array: ArraySpec, live: Rows | None) -> Look | None:
         """The unfinished jobs beside what slurmctld shows of them; None: as in the last tick."""
         rows = _ours(array, live)
         memory = self._memories.setdefault(array.pk, Memory())
+        if live is None:
+            memory.doubtful.clear()
         signature = hash((array.state, array.cancel, tuple(rows)))
         if live is not None and signature == memory.signature and memory.settled:
             return None
@@ -117,25 +126,46 @@ class Poller:
         unfinished = self.store.arrays.unfinished(array.pk)
         seen = digest.by_task(rows, unfinished)
         memory.missing = len(seen) < len(unfinished)
-        return Look(rows, unfinished, seen)
+        return Look(None if live is None else rows, unfinished, seen)
 
-    def _digest(
-        self, array: ArraySpec, views: Views, look: Look | None, now: float
-    ) -> list[JobChange]:
-        if look is None:
-            return []
+    def _by_slurmctld(
+        self, arrays: Sequence[ArraySpec], looks: Mapping[int, Look | None], now: float
+    ) -> None:
+        changes: dict[int, Changes] = {}
+        for array in arrays:
+            look = looks[array.pk]
+            if look is not None and look.rows:
+                changes[array.pk] = self._guarded(array, self._shown, look, now) or []
+        self._write(changes, now)
+
+    def _shown(self, array: ArraySpec, look: Look, now: float) -> Changes:
         memory, situation = self._memories[array.pk], self._situation(array, now)
-        self._note_release(array, look.rows)
-        untrue = {task for task, row in look.seen.items() if self._is_untrue(array, task, row, now)}
-        changes = [digest.change(row, look.unfinished[task], situation, memory)
-                   for task, row in look.seen.items() if task not in untrue]  # fmt: skip
-        for task in look.seen.keys() - untrue:
+        self._note_release(array, look.rows or ())
+        changes, untrue = self._believed(array, look.seen, look.unfinished, situation)
+        for task in look.seen.keys() - {job.task for job in untrue}:
             memory.absent.pop(task, None)
-        changes += self._by_accounting(array, views, look.missing, situation)
-        jobs = (look.unfinished[task] for task in untrue)
+        return changes + self._untrue(array, untrue, situation)
+
+    def _believed(
+        self, array: ArraySpec, seen: Mapping[int, JobReport], jobs: Mapping[int, KnownJob],
+        situation: Situation,
+    ) -> tuple[Changes, list[KnownJob]]:  # fmt: skip
+        """What the rows change, and the jobs whose rows may be of another job's end."""
+        memory = self._memories[array.pk]
+        changes, untrue = [], []
+        for task, row in seen.items():
+            if self._is_untrue(array, task, row, situation.now):
+                untrue.append(jobs[task])
+            elif (change := digest.change(row, jobs[task], situation, memory)) is not None:
+                changes.append(change)
+        return changes, untrue
+
+    def _untrue(self, array: ArraySpec, jobs: Iterable[KnownJob], situation: Situation) -> Changes:
+        memory = self._memories[array.pk]
         gone = [job for job in jobs if digest.is_gone(job, situation, memory)]
-        changes += self._lost(array, gone, situation)
-        return [each for each in changes if each is not None]
+        if not gone or self.sources.boot_time(situation.now) is None:
+            return []
+        return self._losses.lost(array, gone, situation, memory)
 
     def _is_untrue(self, array: ArraySpec, task: int, row: JobReport, now: float) -> bool:
         """Whether Slurm has the end of this task from another job, so that it has not run."""
@@ -144,85 +174,84 @@ class Poller:
             parts = log_parts(array.batch_id, array.ordinal, array.generation, task)
             return is_there(self._log(parts))
 
-        def booted() -> str:
-            self._check_boot(now, afresh=True)
-            return self.store.recall("boot_time") or ""
-
-        return digest.may_be_untrue(row, launched, booted)
-
-    def _by_accounting(
-        self, array: ArraySpec, views: Views, missing: dict[int, KnownJob], situation: Situation
-    ) -> list[JobChange | None]:
-        """What accounting says of the jobs that slurmctld does not show, or that they are gone."""
-        memory = self._memories[array.pk]
-        if views.ended is None:
-            memory.absent.clear()
-            return []
-        rows = _ours(array, views.ended)
-        seen = digest.by_task(rows, missing)
-        changes: list[JobChange | None] = []
-        gone: list[KnownJob] = []
-        for task, job in missing.items():
-            row = seen.get(task)
-            if row is not None and self._is_untrue(array, task, row, situation.now):
-                if digest.is_gone(job, situation, memory):
-                    changes += self._lost(array, [job], situation)
-            elif row is not None and (row.state in ENDS or views.live is None):
-                changes.append(digest.change(row, job, situation, memory))
-            elif views.live is None or array.state is ArrayState.HELD:
-                memory.absent.pop(task, None)
-            elif digest.is_gone(job, situation, memory):
-                gone.append(job)
-        # An array that slurmctld does not show, and that has not ended in accounting, may be lost.
-        in_accounting = bool(rows) and all(row.state in ENDS for row in rows)
-        unknown = not _ours(array, views.live) and not in_accounting
-        return changes + (self._give_up(array, gone, situation, unknown=unknown) if gone else [])
-
-    def _give_up(
-        self, array: ArraySpec, gone: Sequence[KnownJob], situation: Situation, *, unknown: bool
-    ) -> list[JobChange | None]:
-        """The ends of jobs that are gone: lost, or cancelled where Slurm keeps no record of it."""
-        # Only a slurmctld that was started again since the release can have lost it; otherwise
-        # somebody has cancelled what was still pending, of which Slurm keeps no record.
-        self._check_boot(situation.now, afresh=True)
-        if not unknown or self.store.recall("boot_time") == array.released_boot:
-            for job in gone:
-                self._memories[array.pk].absent.pop(job.task, None)
-            return [digest.cancelled_elsewhere(job, situation) for job in gone]
-        return self._lost(array, gone, situation)
-
-    def _lost(
-        self, array: ArraySpec, gone: Sequence[KnownJob], situation: Situation
-    ) -> list[JobChange | None]:
-        """The ends of jobs that Slurm has lost; those that never started are submitted again."""
-        for job in gone:
-            self._memories[array.pk].absent.pop(job.task, None)
-        ends = {job.task: digest.lost(job, situation) for job in gone}
-        again = [task for task, end in ends.items() if end is None]
-        if again:
-            tag = array.tag.rsplit("-", 1)[0] + f"-{secrets.token_hex(12)}"
-            self.store.arrays.submit_part_again(array.pk, again, tag, situation.now)
-            self.doorbell.ring()
-            _log.warning("jobs lost by Slurm before they started, will be submitted again",
-                         batch_id=array.batch_id, n_jobs=len(again), tag=tag)  # fmt: skip
-        return list(ends.values())
+        return digest.may_be_untrue(row, launched, lambda: self.sources.boot_time(now))
 
     def _note_release(self, array: ArraySpec, rows: Sequence[JobReport]) -> None:
         """Sees that a release took effect, or that a restarted slurmctld has forgotten it."""
+        alive = [row for row in rows if row.state not in ENDS]
         if not rows or array.state is ArrayState.HELD:
             return
+        boot = self.store.recall("boot_time") or ""
         # All of it: a single task may be held by its owner, which is no business of ours.
         held = all(row.state == "PENDING" and row.reason == "JobHeldUser" for row in rows)
         if not held and array.state is ArrayState.RELEASING:
-            self.store.arrays.queued(array.pk, self.store.recall("boot_time") or "")
+            self.store.arrays.queued(array.pk, boot)
             self._memories[array.pk].signature = 0
-        elif held and array.state is ArrayState.QUEUED:
-            boot = self.store.recall("boot_time")
-            if boot != array.released_boot:
-                _log.warning("a release was forgotten by slurmctld and is repeated",
-                             batch_id=array.batch_id, slurm_job=array.slurm_job_id)  # fmt: skip
-                self.store.arrays.held_again(array.pk)
-                self.doorbell.ring()
+        elif held and array.state is ArrayState.QUEUED and boot != array.released_boot:
+            _log.warning("a release was forgotten by slurmctld and is repeated",
+                         batch_id=array.batch_id, slurm_job=array.slurm_job_id)  # fmt: skip
+            self.store.arrays.held_again(array.pk)
+            self.doorbell.ring()
+        elif alive and not held and boot != array.released_boot:
+            # The slurmctld that was started since knows of the release: what it holds, or does
+            # not have, from now on is not for that start.
+            self.store.arrays.queued(array.pk, boot)
+
+    # --- what accounting says of the rest -------------------------------------------------------
+
+    def _by_accounting(
+        self, arrays: Sequence[ArraySpec], looks: Mapping[int, Look | None],
+        accounting: Accounting, now: float,
+    ) -> None:  # fmt: skip
+        changes: dict[int, Changes] = {}
+        for array in arrays:
+            look = looks[array.pk]
+            if look is None or not look.missing or array.slurm_job_id not in accounting.asked:
+                continue
+            if accounting.rows is None:
+                self._memories[array.pk].absent.clear()
+                continue
+            rows = _ours(array, accounting.rows)
+            changes[array.pk] = self._guarded(array, self._told, look, rows, now) or []
+        self._write(changes, now)
+
+    def _told(self, array: ArraySpec, look: Look, rows: Sequence[JobReport], now: float) -> Changes:
+        memory, situation = self._memories[array.pk], self._situation(array, now)
+        missing = look.missing
+        seen = digest.by_task(rows, missing)
+        telling = {task: row for task, row in seen.items()
+                   if row.state in ENDS or look.rows is None}  # fmt: skip
+        changes, untrue = self._believed(array, telling, missing, situation)
+        changes += self._untrue(array, untrue, situation)
+        # An array that slurmctld does not show, and that has not ended in accounting, may be lost.
+        is_over = bool(rows) and all(row.state in ENDS for row in rows)
+        gone = []
+        for task in missing.keys() - telling.keys():
+            if look.rows is None or (array.state is ArrayState.HELD and not is_over):
+                memory.absent.pop(task, None)
+            elif digest.is_gone(missing[task], situation, memory):
+                gone.append(Gone(missing[task], seen.get(task)))
+        if gone:
+            boot = self.sources.boot_time(now)
+            changes += self._losses.give_up(array, gone, situation, memory, boot,
+                                            unknown=not look.rows and not is_over)  # fmt: skip
+        return changes
+
+    # --- what both need -------------------------------------------------------------------------
+
+    def _guarded(self, array: ArraySpec, act: Callable[..., T], *args: object) -> T | None:
+        """Something done for one array, whose trouble is no other array's."""
+        try:
+            return act(array, *args)
+        except SlurmbatchError:
+            raise
+        except Exception:
+            self._memories.pop(array.pk, None)
+            if array.pk not in self._faulty:
+                self._faulty.add(array.pk)
+                _log.exception("a bug keeps an array from being looked at, the others go on",
+                               batch_id=array.batch_id, slurm_job=array.slurm_job_id)  # fmt: skip
+            return None
 
     def _situation(self, array: ArraySpec, now: float) -> Situation:
         def ran_out(task: int) -> bool:
@@ -240,12 +269,12 @@ class Poller:
         return JobLog(self.log_dir, parts, os.getuid())
 
     def _unknown(self, report: JobReport) -> None:
-        self._tell_once(f"{report.state} {sorted(report.flags)}", "unknown state of Slurm's, the "
-                        "last known status stands", state=report.state)  # fmt: skip
+        words = f"{report.state} {sorted(report.flags)}"
+        self._strays.tell_once(words, "unknown state of Slurm's, the last known status stands",
+                               state=report.state)  # fmt: skip
 
-    # --- what comes of it -----------------------------------------------------------------------
-
-    def _write(self, changes: Mapping[int, list[JobChange]], now: float) -> None:
+    def _write(self, changes: Mapping[int, Changes], now: float) -> None:
+        changes = {pk: each for pk, each in changes.items() if each}
         try:
             applied = self.store.arrays.apply(changes, now)
         except SlurmbatchError:
@@ -256,32 +285,6 @@ class Poller:
             _log.info("jobs changed", n_jobs=applied.jobs, n_arrays=len(changes))
         for batch_id, user_id, failed in applied.finished:
             _log.info("batch ended", batch_id=batch_id, user=user_id, n_failed=failed)
-
-    def _look_for_strays(
-        self, arrays: Sequence[ArraySpec], live: Mapping[str, Sequence[JobReport]]
-    ) -> None:
-        """Ends held duplicates of ours, and tells of jobs of ours that the store does not know."""
-        prefix = f"sb-{self.store.instance}-"
-        ids = {array.tag: array.slurm_job_id for array in arrays}
-        for tag, rows in live.items():
-            if not tag.startswith(prefix) or tag in self._told:
-                continue
-            for row in rows:
-                if row.state in ENDS or ids.get(tag) == row.array_job_id:
-                    continue
-                held = row.reason == "JobHeldUser"
-                if held and (tag in ids or self.store.arrays.is_over(tag)):
-                    with contextlib.suppress(SlurmUnreachable):
-                        self.end_stray(row.array_job_id, tag)
-                elif tag not in ids and not self.store.arrays.is_known(tag):
-                    self._tell_once(tag, "a job in Slurm bears our name, but the database does not "
-                                    "know it; it is left alone", slurm_job=row.array_job_id,
-                                    tag=tag)  # fmt: skip
-
-    def _tell_once(self, what: str, sentence: str, **fields: object) -> None:
-        if what not in self._told:
-            self._told.add(what)
-            _log.warning(sentence, **fields)
 
 
 def _to_ask(arrays: Sequence[ArraySpec], looks: Mapping[int, Look | None]) -> set[int]:
@@ -294,7 +297,7 @@ def _to_ask(arrays: Sequence[ArraySpec], looks: Mapping[int, Look | None]) -> se
     return ids
 
 
-def _ours(array: ArraySpec, view: Mapping[str, Sequence[JobReport]] | None) -> list[JobReport]:
+def _ours(array: ArraySpec, view: Rows | None) -> list[JobReport]:
     """The rows of the array: by its tag *and* its id, since Slurm uses ids again."""
     rows = (view or {}).get(array.tag, ())
     return [row for row in rows if row.array_job_id == array.slurm_job_id]

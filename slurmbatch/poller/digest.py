@@ -68,6 +68,8 @@ class Situation:
     unknown: Callable[[JobReport], None]
 
     def context(self, report: JobReport | None, known: KnownJob) -> Context:
+        stopped = report is not None and report.exit_code == NOT_RUN_AGAIN
+        claim = self.claim(known) if stopped else None
         return Context(
             hardware=self.array.hardware,
             slurm=self.array.slurm,
@@ -76,15 +78,10 @@ class Situation:
             cancelled=self.array.cancel,
             service_uid=self.service_uid,
             out_of_memory=_was_killed(report) and self.ran_out(known.task),
-            not_run_again=self._not_run_again(report, known),
+            not_run_again=claim is not None and claim.again,
+            not_claimed=claim is not None and not claim.started,
             now=self.now,
         )
-
-    def _not_run_again(self, report: JobReport | None, known: KnownJob) -> bool:
-        if report is None or report.exit_code != NOT_RUN_AGAIN:
-            return False
-        claim = self.claim(known)
-        return claim is not None and claim.again
 
 
 def by_task(reports: Iterable[JobReport], wanted: Mapping[int, KnownJob]) -> dict[int, JobReport]:
@@ -116,8 +113,8 @@ def change(
         return None
     if verdict.status.ended:
         memory.doubtful.pop(known.task, None)
-    elif ORDER[verdict.status] < ORDER[known.status] and report.source != "live":
-        return None
+    elif report.source != "live" and ORDER[verdict.status] <= ORDER[known.status]:
+        return None  # while slurmctld cannot be asked, what waits is not told anew
     else:
         memory.doubtful.pop(known.task, None)
     new = _changed(report, known, verdict)
@@ -155,32 +152,49 @@ def _is_before(one: float | None, other: float | None) -> bool:
 
 
 def may_be_untrue(
-    report: JobReport, launched: Callable[[], bool], booted: Callable[[], str]
+    report: JobReport, launched: Callable[[], bool], booted: Callable[[], str | None]
 ) -> bool:
     """Whether the end may be that of an earlier job under the same number, told late.
 
     A slurmctld that is killed gives the numbers again that it has forgotten. The slurmstepd of a
     forgotten job goes on telling of its end, and is believed of the new job, which slurmd has not
     even launched. `launched`: whether the job has left any sign of itself; `booted`, asked for
-    after that: when slurmctld was started, in seconds since the epoch.
+    after that: when slurmctld was started, in seconds since the epoch, or None where that could
+    not be asked.
     """
     if report.state not in _TOLD_BY_NODES or report.signal == _NOT_LAUNCHED or launched():
         return False
     boot_time = booted()
+    if boot_time is None:
+        return True
     if report.end_time is None or not boot_time.isdigit():
         return False
     return 0 <= report.end_time - int(boot_time) < _TOLD_LATE
 
 
-def is_gone(known: KnownJob, situation: Situation, memory: Memory) -> bool:
-    """Whether a task that neither source shows has been so for all of the grace."""
+def is_gone(known: KnownJob, situation: Situation, memory: Memory, times: int = 1) -> bool:
+    """Whether a task that neither source shows has been so for all of the grace, or so many of
+    it."""
     since = memory.absent.setdefault(known.task, situation.elapsed)
-    return situation.elapsed - since >= situation.grace
+    return situation.elapsed - since >= times * situation.grace
 
 
 def cancelled_elsewhere(known: KnownJob, situation: Situation) -> JobChange:
     """For a task that is gone while Slurm knows its array: it keeps no record of those."""
     return _end(known, states.vanished(situation.context(None, known)), situation)
+
+
+def noted_end(known: KnownJob, situation: Situation) -> JobChange | None:
+    """The end that the job has noted itself, if it has."""
+    claim = situation.claim(known)
+    if claim is None or claim.code is None:
+        return None
+    return _end(known, states.from_claim(claim.code), situation, claim.code)
+
+
+def without_a_record(known: KnownJob, situation: Situation) -> JobChange:
+    """For a task that has run, and whose end neither Slurm nor the job has told."""
+    return _end(known, states.lost(situation.context(None, known)), situation)
 
 
 def lost(known: KnownJob, situation: Situation) -> JobChange | None:
@@ -191,9 +205,7 @@ def lost(known: KnownJob, situation: Situation) -> JobChange | None:
         return _end(known, states.lost(context), situation)
     if not claim.started:
         return None
-    if claim.code is None:
-        return _end(known, states.lost(context), situation)
-    return _end(known, states.from_claim(claim.code), situation, claim.code)
+    return noted_end(known, situation) or _end(known, states.lost(context), situation)
 
 
 def _end(

@@ -3,40 +3,55 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from slurmbatch.doorbell import Doorbell
 from slurmbatch.errors import SlurmUnreachable
 from slurmbatch.health import Health
 from slurmbatch.journal import get
 from slurmbatch.model import JobReport
+from slurmbatch.poller.aside import Question
 from slurmbatch.slurm.port import SlurmPort
 from slurmbatch.store import Store
 
 _log = get("poller")
 FACTS_EVERY = 60.0
+Rows = Mapping[str, Sequence[JobReport]]
+
+
+@dataclass(frozen=True, slots=True)
+class Accounting:
+    """What accounting said of these arrays, by tag; `rows` None: it could not be asked."""
+
+    asked: frozenset[int] = frozenset()
+    rows: Rows | None = field(default_factory=dict)
 
 
 @dataclass
 class Sources:
-    """The two sources of what is known of jobs. An answer of None: could not be asked."""
+    """The two sources of what is known of jobs. An answer of None: could not be asked.
+
+    `patience`: how many seconds a tick waits for accounting. What takes longer is picked up by a
+    later tick, so that slurmctld's news never wait for slurmdbd. None: as long as it takes.
+    """
 
     store: Store
     slurm: SlurmPort
     health: Health
     doorbell: Doorbell
+    patience: float | None = None
     _facts_at: float = 0.0
     _asked_at: float = 0.0
+    _boot_time: str | None = None
+    _question: tuple[frozenset[int], Question[list[JobReport]]] | None = None
 
-    def live(self, now: float) -> dict[str, list[JobReport]] | None:
+    def live(self, now: float) -> Rows | None:
         """What slurmctld shows, by tag."""
         try:
             rows = self.slurm.live()
         except SlurmUnreachable as error:
-            if self.health.failed("slurmctld", now, error.detail):
-                _log.warning("Slurm does not answer, statuses stay as they are",
-                             error=error.detail)  # fmt: skip
+            self._slurmctld_failed(error, now)
             return None
         down = self.health.ok("slurmctld", now)
         if down is not None:
@@ -45,34 +60,58 @@ class Sources:
             self.doorbell.ring()
         return _by_tag(rows)
 
-    def ended(self, ids: set[int], now: float) -> dict[str, list[JobReport]] | None:
-        """What accounting says of these arrays, by tag. Without ids nothing is asked, unless to
-        hear whether it is back."""
-        if not ids and not self.health.is_down("slurmdbd"):
-            return {}
+    def ended(self, ids: set[int], now: float) -> Accounting | None:
+        """What accounting says of these arrays, or of those that an earlier tick has asked about;
+        None: it has not answered yet. Without ids nothing is asked, unless to hear whether it is
+        back."""
+        if self._question is None and not ids and not self.health.is_down("slurmdbd"):
+            return Accounting()
         try:
-            rows = self.slurm.ended(ids or {1})
+            answer = self._answer(frozenset(ids or {1}))
         except SlurmUnreachable as error:
             if self.health.failed("slurmdbd", now, error.detail):
                 _log.warning("Slurm's accounting does not answer, ends may be late",
                              error=error.detail)  # fmt: skip
+            return Accounting(frozenset(ids), None)
+        if answer is None:
             return None
         down = self.health.ok("slurmdbd", now)
         if down is not None:
             _log.info("Slurm's accounting answers again", down_seconds=round(down, 1))
-        return _by_tag(rows)
+            self.doorbell.ring()
+        return Accounting(answer[0], _by_tag(answer[1]))
 
-    def was_started_again(self, now: float, *, afresh: bool = False) -> bool:
-        """Whether slurmctld was started since it was last asked, which it is once a minute, or
-        `afresh`; but never twice in one tick."""
-        if now == self._asked_at or (not afresh and 0 <= now - self._facts_at < FACTS_EVERY):
+    def _answer(self, ids: frozenset[int]) -> tuple[frozenset[int], list[JobReport]] | None:
+        if self.patience is None:
+            return ids, self.slurm.ended(ids)
+        if self._question is None:
+            self._question = ids, Question(lambda: self.slurm.ended(ids))
+        asked, question = self._question
+        if not question.is_answered(self.patience):
+            return None
+        self._question = None
+        return asked, question.answer()
+
+    def was_started_again(self, now: float) -> bool:
+        """Whether slurmctld was started since it was last asked, which it is once a minute."""
+        if self.health.is_down("slurmctld") or 0 <= now - self._facts_at < FACTS_EVERY:
             return False
-        self._asked_at = now
+        return self._ask_facts(now)
+
+    def boot_time(self, now: float) -> str | None:
+        """When slurmctld was started, asked afresh once in a tick; None: could not be asked."""
+        if now != self._asked_at:
+            self._ask_facts(now)
+        return self._boot_time
+
+    def _ask_facts(self, now: float) -> bool:
+        self._asked_at, self._boot_time = now, None
         try:
             facts = self.slurm.facts()
-        except SlurmUnreachable:
+        except SlurmUnreachable as error:
+            self._slurmctld_failed(error, now)
             return False
-        self._facts_at = now
+        self._facts_at, self._boot_time = now, facts.boot_time
         self.store.remember("max_array_size", str(facts.max_array_size))
         if facts.boot_time == self.store.recall("boot_time"):
             return False
@@ -80,6 +119,10 @@ class Sources:
         _log.info("slurmctld was started, every job is looked at again",
                   boot_time=facts.boot_time, version=facts.version)  # fmt: skip
         return True
+
+    def _slurmctld_failed(self, error: SlurmUnreachable, now: float) -> None:
+        if self.health.failed("slurmctld", now, error.detail):
+            _log.warning("Slurm does not answer, statuses stay as they are", error=error.detail)
 
 
 def _by_tag(rows: Sequence[JobReport]) -> dict[str, list[JobReport]]:

@@ -63,8 +63,10 @@ class BindingSlurm:
         if not tag:
             raise ValueError("an empty name would list everybody's jobs")
         found = self._rows(self.handing, "find", tag=tag, uid=os.getuid())
-        rows = [row for row in found if row.uid == os.getuid()]
-        return rows or self.commands.find_in_accounting(tag)
+        return [row for row in found if row.uid == os.getuid()]
+
+    def find_ended(self, tag: str) -> list[JobReport]:
+        return self.commands.find_ended(tag)
 
     def release(self, slurm_job_id: int) -> None:
         if not self._act("release", slurm_job_id):
@@ -186,11 +188,9 @@ def refusal(answer: Answer) -> SlurmBusy | SlurmRefused | SlurmAmbiguous:
     if answer.kind == "ValueError":  # pyslurm's own checks, before anything is sent
         return SlurmRefused(answer.words)
     number = answer.number or 0
-    if number in quirks.BUSY_BY_NUMBER:
+    if number in quirks.BUSY_BY_NUMBER or quirks.LIMITS_REACHED.search(answer.words):
         return SlurmBusy(answer.words)
     if number in quirks.REFUSED_BY_NUMBER:
-        if quirks.LIMITS_REACHED.search(answer.words):
-            return SlurmBusy(answer.words)
         return SlurmRefused(answer.words)
     # Without a number it is a fault in what we made of the request, which asking again cures not.
     answered = answer.kind != "RPCError" or (number >= 2000 and not quirks.is_no_answer(number))

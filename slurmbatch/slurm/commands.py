@@ -8,7 +8,6 @@ forgotten sbatch submits something after a restart.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import shutil
@@ -18,7 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from slurmbatch.errors import SlurmAmbiguous, SlurmBusy, SlurmRefused, SlurmUnreachable
+from slurmbatch.errors import (
+    AccountingUnreachable,
+    SlurmAmbiguous,
+    SlurmBusy,
+    SlurmRefused,
+    SlurmUnreachable,
+)
 from slurmbatch.model import JobReport, SlurmFacts, Submission
 from slurmbatch.slurm import parse, quirks
 from slurmbatch.slurm.port import SubmitRequest
@@ -80,10 +85,13 @@ class CommandSlurm:
         raise SlurmAmbiguous(words, answered=bool(answered))
 
     def find(self, tag: str) -> list[JobReport]:
-        if not tag:
-            raise ValueError("an empty name would list everybody's jobs")
-        found = [row for row in self._squeue("--me", f"--name={tag}") if _is_ours(row, tag)]
-        return found or self.find_in_accounting(tag)
+        rows = self._squeue("--me", f"--name={_named(tag)}")
+        return [row for row in rows if _is_ours(row, tag)]
+
+    def find_ended(self, tag: str) -> list[JobReport]:
+        # By name sacct needs a start time.
+        rows = self._sacct(f"--name={_named(tag)}", "--starttime=now-30days")
+        return [row for row in rows if _is_ours(row, tag)]
 
     def release(self, slurm_job_id: int) -> None:
         answer = self._run("scontrol", "release", str(slurm_job_id))
@@ -116,15 +124,6 @@ class CommandSlurm:
         """As the commands say it: `slurm-wlm 22.05.8`."""
         return self._ask("scontrol", "--version").stdout.strip()
 
-    def find_in_accounting(self, tag: str) -> list[JobReport]:
-        """The part of `find` for what slurmctld does not have."""
-        # By name sacct needs a start time. It may miss a held job, which slurmctld has just said is
-        # not there; what it can add is one that an administrator ended a while ago.
-        with contextlib.suppress(SlurmUnreachable):
-            rows = self._sacct(f"--name={tag}", "--starttime=now-30days")
-            return [row for row in rows if _is_ours(row, tag)]
-        return []
-
     def environment(self) -> dict[str, str]:
         """What Slurm's clients run in, and so what jobs get of it."""
         environment = {
@@ -147,10 +146,13 @@ class CommandSlurm:
     def _sacct(self, *which: str) -> list[JobReport]:
         # Never with -S: sacct then selects by eligible time and misses what is held or waits.
         nonce = secrets.token_hex(8)
-        answer = self._ask(
-            "sacct", "--allocations", "--noheader", "--parsable2", f"--delimiter=|{nonce}|",
-            f"--format={','.join(parse.ENDED_FIELDS)}", *which,
-        )  # fmt: skip
+        try:
+            answer = self._ask(
+                "sacct", "--allocations", "--noheader", "--parsable2", f"--delimiter=|{nonce}|",
+                f"--format={','.join(parse.ENDED_FIELDS)}", *which,
+            )  # fmt: skip
+        except SlurmUnreachable as error:
+            raise AccountingUnreachable(error.detail) from error
         return list(parse.ended(answer.stdout, nonce))
 
     def _ask(self, program: str, *arguments: str) -> Answer:
@@ -234,6 +236,12 @@ def _gave_up(sleeps: bool) -> SlurmBusy | SlurmAmbiguous:
     if sleeps:
         return SlurmBusy("Slurm takes no more jobs at present (MaxJobCount)")
     return SlurmAmbiguous("sbatch gave no answer in time")
+
+
+def _named(tag: str) -> str:
+    if not tag:
+        raise ValueError("an empty name would list everybody's jobs")
+    return tag
 
 
 def _is_ours(row: JobReport, tag: str) -> bool:

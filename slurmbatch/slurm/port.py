@@ -49,7 +49,14 @@ class SlurmPort(Protocol):
         """
 
     def find(self, tag: str) -> list[JobReport]:
-        """Whatever slurmctld, or else accounting, has under this job name."""
+        """Whatever slurmctld has of this account's under this job name."""
+
+    def find_ended(self, tag: str) -> list[JobReport]:
+        """Likewise accounting, for what slurmctld does not have (any more).
+
+        It may miss what is held, and its rows may be out of date: an id in them may be another
+        job's by now. Raises `AccountingUnreachable`, as `ended` does.
+        """
 
     def release(self, slurm_job_id: int) -> None:
         """Lets a held array go. Harmless on one that runs or has ended."""

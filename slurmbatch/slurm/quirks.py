@@ -52,6 +52,7 @@ LIMITS_REACHED = re.compile(
     r"(?:Assoc|QOS)(?:Max|Grp)Submit\w*|Resource temporarily unavailable"
     r"|sleeping and retrying|Slurm temporarily unable to accept job"
     r"|Required partition not available"  # inactive or drained, until an administrator says so
+    r"|I/O error writing script/environment to file"  # slurmctld's disk is full, say
 )
 
 # Words of an error between sbatch and slurmctld, after which nobody knows what slurmctld did.

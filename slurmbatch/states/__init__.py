@@ -40,7 +40,8 @@ class Context:
 
     `ours_held`: we have not released it yet. `cancelled`: we were asked to end it. `out_of_memory`:
     its log ends in Slurm's message that it was killed for its memory. `not_run_again`: Slurm
-    started it a second time, and its claim kept it from running.
+    started it a second time, and its claim kept it from running. `not_claimed`: it could not make
+    its claim, and so did not run.
     """
 
     hardware: Hardware
@@ -51,6 +52,7 @@ class Context:
     service_uid: int | None = None
     out_of_memory: bool = False
     not_run_again: bool = False
+    not_claimed: bool = False
     now: float = 0.0
 
 
@@ -202,6 +204,9 @@ def _failed(report: JobReport, context: Context) -> Verdict:
     if context.not_run_again:
         text = "Slurm lost sight of its first run and started it again; it was not run twice"
         return Verdict(BAD, "LOST", _text("LOST", text, "FAILED"), True)
+    if context.not_claimed:
+        text = "its claim could not be made on the node; nothing ran"
+        return Verdict(BAD, "NODE", _text("NODE", text, f"FAILED {report.exit_code}:0"), True)
     if report.exit_code == 0 and report.signal == 53:
         text = "its log or working directory could not be opened on the node; nothing ran"
         return Verdict(BAD, "NODE", _text("NODE", text, "FAILED 0:53"), True)

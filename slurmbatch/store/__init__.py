@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slurmbatch.store.arrays import Arrays
+from slurmbatch.store.arrays import Arrays, Standing
 from slurmbatch.store.batches import Batches, Idempotency, NewArray
 from slurmbatch.store.database import Database
 from slurmbatch.store.ids import new_id
 from slurmbatch.store.keys import Keys
 from slurmbatch.store.models import MetaRow
 
-__all__ = ["Idempotency", "NewArray", "Store", "new_id", "open_store"]
+__all__ = ["Idempotency", "NewArray", "Standing", "Store", "new_id", "open_store"]
 
 
 class Store:
@@ -25,8 +25,8 @@ class Store:
 
     @property
     def instance(self) -> str:
-        """This database's own short id: part of every tag. Made when first asked for."""
-        return self.remember("instance", new_id()[-10:], keep=True)
+        """This database's own short id: part of every tag."""
+        return self.remember("instance", _new_instance(), keep=True)
 
     def recall(self, key: str) -> str | None:
         rows = self._db.sql("SELECT value FROM meta WHERE key = ?", (key,))
@@ -59,4 +59,11 @@ def open_store(path: Path, *, exclusive: bool) -> Store:
     `exclusive` is the daemon: it migrates and holds the lock. Raises AlreadyRunning, NewerSchema,
     StoreUnavailable, StoreFull.
     """
-    return Store(Database(path, exclusive=exclusive))
+    store = Store(Database(path, exclusive=exclusive))
+    if exclusive:
+        store.remember("instance", _new_instance(), keep=True)  # so that every backup has it
+    return store
+
+
+def _new_instance() -> str:
+    return new_id()[-10:]

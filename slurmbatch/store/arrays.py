@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import peewee
@@ -49,6 +50,26 @@ UPDATE job SET status = c.status, reason = c.reason, slurm_state = c.slurm_state
     signal = c.signal, node_list = c.node_list, restarts = c.restarts
 FROM temp.change c WHERE job.array = c.array AND job.task = c.task AND {_MAY_CHANGE}
 """
+
+
+_STANDING = """
+SELECT CASE WHEN state = 'INTENT' THEN 'INTENT' WHEN state NOT IN ('DONE', 'REFUSED') THEN 'OPEN'
+    WHEN cancelled_at IS NULL AND deleted_at IS NULL THEN 'OVER' ELSE 'BURIED' END
+FROM array JOIN batch ON batch.pk = array.batch WHERE tag = ?
+UNION ALL SELECT 'BURIED' FROM tombstone WHERE tag = ?
+"""
+
+
+class Standing(StrEnum):
+    """Of a name in Slurm. INTENT: the submitter looks for it. OPEN: handed over. OVER: it has ended
+    for us. BURIED: nothing of it shall run any more, because it was cancelled or deleted, or is
+    submitted under another name since."""
+
+    INTENT = "INTENT"
+    OPEN = "OPEN"
+    OVER = "OVER"
+    BURIED = "BURIED"
+    UNKNOWN = "UNKNOWN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,24 +131,25 @@ class Arrays:
         )
         return {row[0]: known_job_of(row) for row in rows}
 
-    def is_known(self, tag: str) -> bool:
-        """Whether the tag is one of ours, also of a batch that is gone."""
-        text = "SELECT 1 FROM array WHERE tag = ? UNION ALL SELECT 1 FROM tombstone WHERE tag = ?"
-        return bool(self._db.sql(text, (tag, tag)))
+    def newest(self) -> int:
+        """The number of the last array that was made; 0 if there is none."""
+        return int(self._db.sql("SELECT coalesce(max(pk), 0) FROM array")[0][0])
 
-    def is_over(self, tag: str) -> bool:
-        """Whether it is something of ours of which nothing shall run any more."""
-        text = (
-            "SELECT 1 FROM array WHERE tag = ? AND state IN ('DONE', 'REFUSED')"
-            " UNION ALL SELECT 1 FROM tombstone WHERE tag = ?"
-        )
-        return bool(self._db.sql(text, (tag, tag)))
+    def standing(self, tag: str) -> Standing:
+        """What is known of a name in Slurm that may be ours, also of a batch that is gone."""
+        rows = self._db.sql(_STANDING, (tag, tag))
+        return Standing(rows[0][0]) if rows else Standing.UNKNOWN
 
     # --- the steps of the hand-over ---------------------------------------------------------------
 
-    def trying(self, pk: int, now: float) -> None:
-        """Before each sbatch: from now on the array may be in Slurm."""
-        self._update(pk, (ArrayState.INTENT,), tries=ArrayRow.tries + 1, tried_at=now)
+    def trying(self, pk: int, now: float) -> bool:
+        """Before each sbatch: from now on the array may be in Slurm. False: it is none to submit
+        (any more)."""
+        return self._update(pk, (ArrayState.INTENT,), tries=ArrayRow.tries + 1, tried_at=now)
+
+    def adopt(self, pk: int, slurm_job_id: int) -> None:
+        """It is another submission under its name that is the array's."""
+        self._update(pk, (ArrayState.HELD,), slurm_job_id=slurm_job_id)
 
     def accepted(self, pk: int, slurm_job_id: int, now: float) -> None:
         """Slurm has it, held, under this id."""
@@ -149,7 +171,7 @@ class Arrays:
     def queued(self, pk: int, boot: str) -> None:
         """It was seen not held, by the slurmctld that was started at `boot`."""
         self._update(
-            pk, (ArrayState.HELD, ArrayState.RELEASING),
+            pk, (ArrayState.HELD, ArrayState.RELEASING, ArrayState.QUEUED),
             state=ArrayState.QUEUED, released_boot=boot,
         )  # fmt: skip
 
@@ -167,13 +189,16 @@ class Arrays:
     def submit_again(self, pk: int, tag: str, now: float) -> None:
         """It never ran and Slurm has lost it: an intent again, as the next generation."""
         with self._db.write() as db:
-            _bury(db, "array.pk = ?", pk, now)
-            _count_submitted(db, pk, -1)
-            _set(
-                db, pk, (ArrayState.HELD, ArrayState.RELEASING), state=ArrayState.INTENT, tag=tag,
-                generation=ArrayRow.generation + 1, slurm_job_id=None, submitted_at=None, tries=0,
-                tried_at=None, next_try_at=0, released_at=None, released_boot="",
-            )  # fmt: skip
+            if db.execute_sql(
+                "SELECT 1 FROM array WHERE pk = ? AND state = 'HELD' AND released_at IS NULL", (pk,)
+            ).fetchone():
+                _bury(db, "array.pk = ?", pk, now)
+                _count_submitted(db, pk, -1)
+                _set(
+                    db, pk, (ArrayState.HELD,), state=ArrayState.INTENT, tag=tag,
+                    generation=ArrayRow.generation + 1, slurm_job_id=None, submitted_at=None,
+                    tries=0, tried_at=None, next_try_at=0,
+                )  # fmt: skip
 
     def submit_part_again(self, pk: int, tasks: Sequence[int], tag: str, now: float) -> None:
         """These tasks never started and Slurm has lost them: an array of their own, an intent."""
@@ -186,8 +211,9 @@ class Arrays:
                 (tag, len(tasks), len(tasks), now, pk),
             ).fetchone()[0]
             db.connection().cursor().executemany(
-                "UPDATE job SET array = ?, task = ?, status = 0, reason = '', slurm_state = ''"
-                " WHERE array = ? AND task = ?",
+                "UPDATE job SET array = ?, task = ?, status = 0, reason = '', slurm_state = '',"
+                " start_time = NULL, stop_time = NULL, exit_code = NULL, signal = NULL,"
+                " node_list = '' WHERE array = ? AND task = ?",
                 [(new, number, pk, task) for number, task in enumerate(sorted(tasks), start=1)],
             )
             db.execute_sql(

@@ -26,7 +26,6 @@ from slurmbatch.store.rows import (
 )
 
 _JOBS_A_READ = 500
-_TABLES_OF_A_BATCH = (("attempt", "batch"), ("job", "batch"), ("array", "batch"), ("batch", "pk"))
 _JOBS_A_WRITE = 5000
 
 
@@ -81,14 +80,24 @@ class Batches:
                 first += array.n_tasks
             return None
 
-    def withdraw(self, batch_id: str) -> None:
-        """Takes back a batch that Slurm refused before its maker was answered, key and all."""
+    def withdraw(self, batch_id: str, now: float) -> bool:
+        """Takes back a batch that Slurm refused before its maker was answered, key and all.
+
+        It goes the way of a deleted one, so that whatever is under way for it is ended. False, and
+        nothing is done, where Slurm has accepted a part of it.
+        """
         with self._db.write() as db:
+            row = db.execute_sql(
+                "SELECT n_submitted FROM batch WHERE batch_id = ?", (batch_id,)
+            ).fetchone()
+            if row is not None and row[0]:
+                return False
             IdempotencyRow.delete().where(IdempotencyRow.batch_id == batch_id).bind(db).execute()
-            pk = db.execute_sql("SELECT pk FROM batch WHERE batch_id = ?", (batch_id,)).fetchone()
-            if pk is not None:
-                for table, column in _TABLES_OF_A_BATCH:
-                    db.execute_sql(f"DELETE FROM {table} WHERE {column} = ?", pk)
+            db.execute_sql(
+                "UPDATE batch SET deleted_at = coalesce(deleted_at, ?) WHERE batch_id = ?",
+                (now, batch_id),
+            )
+            return True
 
     def cancel(self, user_id: str, batch_id: str, now: float) -> bool:
         """Puts the tombstone of a cancelled batch; False if the caller has no such batch."""

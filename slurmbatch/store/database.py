@@ -27,6 +27,9 @@ from slurmbatch.errors import AlreadyRunning, NewerSchema, StoreFull, StoreUnava
 from slurmbatch.store.migrations import MIGRATIONS
 
 _PRAGMAS = {"foreign_keys": 1, "busy_timeout": 5000, "temp_store": 2}
+# How long a transaction waits for its turn, in seconds.
+WAITS_FOR_THREADS = 30.0
+WAITS_FOR_PROCESSES = 5.0
 
 
 TROUBLES = (peewee.OperationalError, peewee.DatabaseError, sqlite3.Error, OSError)
@@ -70,6 +73,8 @@ class Database:
     ) -> None:
         self._migrations = migrations
         self.path = path
+        self.waits_for_threads = WAITS_FOR_THREADS
+        self.waits_for_processes = WAITS_FOR_PROCESSES
         _prepare(path)
         self._holder = _hold(path) if exclusive else None
         self._write_lock = threading.RLock()
@@ -90,10 +95,17 @@ class Database:
             raise
 
     def close(self) -> None:
-        """Closes the writer and this thread's reader, and lets the lock go."""
-        for database in (getattr(self, "writer", None), getattr(self, "reader", None)):
+        """Closes the writer and this thread's reader, and lets the lock go.
+
+        A thread that is still writing is not waited for: what it has not committed is not there.
+        """
+        idle = self._write_lock.acquire(timeout=1.0)
+        writer = getattr(self, "writer", None) if idle else None
+        for database in (writer, getattr(self, "reader", None)):
             if database is not None and not database.is_closed():
                 database.close()
+        if idle:
+            self._write_lock.release()
         self._gate.close()
         if self._holder is not None:
             self._holder.close()
@@ -102,7 +114,7 @@ class Database:
     def write(self) -> Iterator[peewee.SqliteDatabase]:
         """One transaction, committed to the disk when the block ends. IMMEDIATE: it never has to
         upgrade a read lock, which SQLite refuses without waiting."""
-        with self._write_lock, honest_errors(), self._gated(), self.writer.atomic("IMMEDIATE"):
+        with self._alone(), honest_errors(), self._gated(), self.writer.atomic("IMMEDIATE"):
             yield self.writer
 
     def rows(self, query: Any) -> list[tuple[Any, ...]]:
@@ -119,15 +131,31 @@ class Database:
             raise honest(error) from error
 
     @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """The only thread that writes. A new batch of a million jobs takes its time."""
+        if not self._write_lock.acquire(timeout=self.waits_for_threads):
+            raise StoreUnavailable("The database is busy; try again in a moment.")
+        try:
+            yield
+        finally:
+            self._write_lock.release()
+
+    @contextlib.contextmanager
     def _gated(self) -> Iterator[None]:
-        fcntl.flock(self._gate, fcntl.LOCK_EX)
+        """The only process that writes. One that is stopped while it does holds nobody up for
+        long."""
+        deadline = time.monotonic() + self.waits_for_processes
+        while not _locked(self._gate):
+            if time.monotonic() > deadline:
+                raise StoreUnavailable("Another process is writing to the database.")
+            time.sleep(0.01)
         try:
             yield
         finally:
             fcntl.flock(self._gate, fcntl.LOCK_UN)
 
     def _migrate(self, exclusive: bool) -> None:
-        with self._write_lock, self._gated():
+        with self._alone(), self._gated():
             version = int(self.writer.execute_sql("PRAGMA user_version").fetchone()[0])
             known = len(self._migrations)
             if version > known:
@@ -183,17 +211,23 @@ def _lock_file(path: Path, suffix: str) -> IO[str]:
 def _hold(path: Path) -> IO[str]:
     """Takes the daemon's lock on the database, which the kernel drops with the process."""
     holder = _lock_file(path, ".lock")
-    try:
-        fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not _locked(holder):
         who = _describe(holder.read())
         holder.close()
-        raise AlreadyRunning(f"{path} is held by another slurmbatch daemon: {who}") from None
+        raise AlreadyRunning(f"{path} is held by another slurmbatch daemon: {who}")
     holder.truncate(0)
     about = {"pid": os.getpid(), "host": socket.gethostname(), "since": _utc_now()}
     holder.write(json.dumps(about))
     holder.flush()
     return holder
+
+
+def _locked(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _describe(text: str) -> str:

@@ -16,6 +16,9 @@ from tests.chaos.site import Site
 
 # How long after the answer to a cancel or a delete, all being well, a task may still start.
 STILL_STARTS = 25.0
+# A job that ended so long before somebody asked for its end has ended by itself: the poll has seen
+# it by then, but in an outage.
+LONG_BEFORE = 30.0
 _CODE = re.compile(r"ended with exit code (\d+)")
 
 
@@ -105,6 +108,7 @@ class Judge:
         kind = job["reason"].partition(":")[0] if job["status"] == "FAILED" else job["status"]
         self._verdict.statuses[kind] += 1
         self._starts(label, trace)
+        self._started_late(label, trace, posted.cancelled_at, "cancelled")
         if kind == "LOST":
             self._verdict.said_lost.append(f"{label}: {job['reason']} ({trace})")
         if posted.is_whole and not trace.starts and (kind != "LOST" or self._site.claims):
@@ -124,10 +128,11 @@ class Judge:
             said = _CODE.search(job["reason"])
             return whole and said is not None and int(said[1]) == code == job["exit_code"]
         if kind == "CANCELLED":
-            return not posted.is_whole
+            asked = min(posted.cancel_asked_at, posted.delete_asked_at)
+            return not posted.is_whole and not (whole and max(trace.ends) < asked - LONG_BEFORE)
         if kind == "REFUSED":
             return posted.refused and not trace.starts
-        return kind == "LOST" and self._crashed
+        return kind == "LOST" and self._crashed and not (whole and self._site.claims)
 
     def _starts(self, label: str, trace: Trace) -> None:
         if len(trace.starts) > 1:
@@ -143,11 +148,14 @@ class Judge:
             label = f"{posted.label}-{index}"
             trace = self._traces.get(label, Trace())
             self._starts(label, trace)
-            for start in trace.starts:
-                if start > max(since, self._faults.last_end(start)) + STILL_STARTS:
-                    self._verdict.wrong.append(
-                        f"{label}: started {start - since:.0f} s after its batch was deleted"
-                    )
+            self._started_late(label, trace, since, "deleted")
+
+    def _started_late(self, label: str, trace: Trace, since: float, what: str) -> None:
+        for start in trace.starts:
+            if start > max(since, self._faults.last_end(start)) + STILL_STARTS:
+                self._verdict.wrong.append(
+                    f"{label}: started {start - since:.0f} s after its batch was {what}"
+                )
 
     def _never_ran(self, posted: Posted) -> None:
         for index in range(len(posted.codes)):

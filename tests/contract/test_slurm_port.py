@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from slurmbatch.errors import SlurmAmbiguous, SlurmBusy, SlurmRefused, SlurmUnreachable
+from slurmbatch.errors import (
+    AccountingUnreachable,
+    SlurmAmbiguous,
+    SlurmBusy,
+    SlurmRefused,
+    SlurmUnreachable,
+)
 from slurmbatch.model import JobReport
 from slurmbatch.sandbox import Sandbox
 from slurmbatch.script import quote
@@ -73,6 +79,15 @@ class TestFinding:
         found = site.slurm.find(request.tag)
         assert {row.array_job_id for row in found} == {number}
         assert numbers(found) == [1, 2, 3]
+
+    def test_by_tag_in_accounting(self, site: Site) -> None:
+        request = site.request(n=1)
+        number = site.run(request)
+        site.until(lambda: {row.state for row in site.slurm.find_ended(request.tag)}
+                   == {"COMPLETED"})  # fmt: skip
+        (row,) = site.slurm.find_ended(request.tag)
+        assert (row.array_job_id, row.source, row.tag) == (number, "accounting", request.tag)
+        assert site.slurm.find_ended(request.tag[:-1]) == []
 
     def test_every_submission_of_a_tag(self, site: Site) -> None:
         request = site.request()
@@ -257,6 +272,8 @@ class TestTrouble:
             number = fragile.run(request)
             fragile.until(lambda: fragile.states(request.tag) == {"COMPLETED"})
             assert fragile.slurm.find("sb-never") == []
+            with pytest.raises(AccountingUnreachable):
+                fragile.slurm.find_ended("sb-never")
         finally:
             fragile.start_slurmdbd()
         fragile.until(lambda: len(_with(fragile.slurm.ended([number]), "COMPLETED")) == 1)

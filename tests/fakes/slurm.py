@@ -12,6 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from slurmbatch.errors import (
+    AccountingUnreachable,
     SlurmAmbiguous,
     SlurmbatchError,
     SlurmBusy,
@@ -66,9 +67,12 @@ class FakeSlurm(FakeCluster):
         if not tag:
             raise ValueError("an empty name would list everybody's jobs")
         self._asked("find", tag)
-        found = [row for row in self._squeue() if row.tag == tag]
-        if found or self.slurmdbd_down:
-            return found
+        return [row for row in self._squeue() if row.tag == tag]
+
+    def find_ended(self, tag: str) -> list[JobReport]:
+        if not tag:
+            raise ValueError("an empty name would list everybody's jobs")
+        self._accounting_asked("find_ended", tag)
         return [row for row in self._sacct(lambda row: row.tag == tag) if row.uid == self.uid]
 
     def release(self, slurm_job_id: int) -> None:
@@ -98,12 +102,7 @@ class FakeSlurm(FakeCluster):
         ids = frozenset(slurm_job_ids)
         if not ids:
             return []
-        self._record("ended", ids)
-        fault = self._fault("ended")
-        if fault:
-            raise fault[0]
-        if self.slurmdbd_down:
-            raise SlurmUnreachable("sacct: Problem talking to the database")
+        self._accounting_asked("ended", ids)
         return self._sacct(lambda row: row.array_job_id in ids)
 
     # --- what tests do to Slurm -----------------------------------------------------------------
@@ -126,6 +125,14 @@ class FakeSlurm(FakeCluster):
         """A question to slurmctld, which it may not answer."""
         if fault := self._acts(call, what):
             raise fault
+
+    def _accounting_asked(self, call: str, what: object) -> None:
+        self._record(call, what)
+        fault = self._fault(call)
+        if fault:
+            raise fault[0]
+        if self.slurmdbd_down:
+            raise AccountingUnreachable("sacct: Problem talking to the database")
 
     def _acts(self, call: str, what: object) -> SlurmbatchError | None:
         """Raises where nothing is to happen; gives the error to raise once it has happened."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,6 +96,39 @@ def test_somebody_else_s_lock_is_waited_for_and_then_told(tmp_path: Path) -> Non
     foreign.execute("ROLLBACK")
     assert make(store, 1) != kept
     store.close()
+
+
+def test_another_process_that_is_stopped_while_it_writes_holds_nobody_up(tmp_path: Path) -> None:
+    store = Store(Database(tmp_path / "d" / "x.sqlite", exclusive=True))
+    kept = make(store, 1)
+    store._db.waits_for_processes = 0.2
+    with (tmp_path / "d" / "x.sqlite.write").open("r+") as gate:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        with pytest.raises(StoreUnavailable, match="Another process"):
+            make(store, 1)
+        assert store.batches.get("alice", kept) is not None
+    assert make(store, 1) != kept
+    store.close()
+
+
+def test_a_thread_that_does_not_come_to_an_end_of_writing_holds_nobody_up(tmp_path: Path) -> None:
+    store = Store(Database(tmp_path / "d" / "x.sqlite", exclusive=True))
+    store._db.waits_for_threads = 0.2
+    done = threading.Event()
+
+    def hold() -> None:
+        with store._db.write():
+            done.wait(20)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    while store._db._write_lock.acquire(blocking=False):
+        store._db._write_lock.release()
+    with pytest.raises(StoreUnavailable, match="busy"):
+        make(store, 1)
+    store.close()  # the daemon is told to stop, and does
+    done.set()
+    thread.join()
 
 
 # A second version of the schema that takes its time: a row at a time, a hundred thousand of them.

@@ -34,7 +34,7 @@ from slurmbatch.model import (
     SlurmOptions,
     Status,
 )
-from slurmbatch.store import Idempotency, NewArray, Store, new_id, open_store
+from slurmbatch.store import Idempotency, NewArray, Standing, Store, new_id, open_store
 from slurmbatch.store.migrations import MIGRATIONS
 
 NOW = 1_800_000_000.0
@@ -233,9 +233,19 @@ class TestIdempotency:
 
     def test_a_withdrawn_batch_frees_its_key(self, store: Store) -> None:
         batch_id = make(store, key=Idempotency("k", b"1"))
-        store.batches.withdraw(batch_id)
+        assert store.batches.withdraw(batch_id, NOW)
         assert store.batches.list("alice") == []
+        assert all(array.cancel for array in store.arrays.of_batch(batch_id))
         assert make(store, key=Idempotency("k", b"2")) != batch_id
+        assert store.batches.withdraw(batch_id, NOW)  # by another request that heard the same
+
+    def test_what_slurm_has_a_part_of_is_not_withdrawn(self, store: Store) -> None:
+        batch_id = make(store, 4, per_array=2, key=Idempotency("k", b"1"))
+        array = store.arrays.of_batch(batch_id)[1]
+        store.arrays.accepted(array.pk, 7, NOW)
+        assert not store.batches.withdraw(batch_id, NOW)
+        assert store.batches.get("alice", batch_id) is not None
+        assert make(store, key=Idempotency("k", b"1")) == batch_id
 
     def test_many_at_once_make_one_batch(self, store: Store) -> None:
         made: list[str] = []
@@ -307,12 +317,33 @@ class TestHandOver:
         assert (after.state, after.generation, after.slurm_job_id, after.tries) == (
             ArrayState.INTENT, 2, None, 0
         )  # fmt: skip
-        assert store.arrays.is_known(before.tag)
-        assert store.arrays.is_known("sb-test-new")
-        assert not store.arrays.is_known("sb-test-other")
+        assert store.arrays.standing(before.tag) is Standing.BURIED
+        assert store.arrays.standing("sb-test-new") is Standing.INTENT
+        assert store.arrays.standing("sb-test-other") is Standing.UNKNOWN
         batch = store.batches.get("alice", batch_id)
         assert batch is not None
         assert batch.n_submitted == 0
+
+    def test_what_may_have_been_released_is_not_submitted_again(self, store: Store) -> None:
+        batch_id = make(store, 4)
+        pk = store.arrays.of_batch(batch_id)[0].pk
+        store.arrays.accepted(pk, 77, NOW)
+        store.arrays.releasing(pk, "1", NOW)
+        store.arrays.held_again(pk)
+        before = store.arrays.of_batch(batch_id), store.batches.get("alice", batch_id)
+        store.arrays.submit_again(pk, "sb-test-new", NOW)
+        assert (store.arrays.of_batch(batch_id), store.batches.get("alice", batch_id)) == before
+
+    def test_of_each_name_it_is_known_how_it_stands(self, store: Store) -> None:
+        batch_id, gone = make(store, 1), make(store, 1)
+        (array,), (other,) = store.arrays.of_batch(batch_id), store.arrays.of_batch(gone)
+        store.arrays.accepted(array.pk, 77, NOW)
+        assert store.arrays.standing(array.tag) is Standing.OPEN
+        store.arrays.end_all(array.pk, ArrayState.DONE, "X: x", NOW)
+        assert store.arrays.standing(array.tag) is Standing.OVER
+        store.batches.cancel("alice", gone, NOW)
+        store.arrays.end_all(other.pk, ArrayState.DONE, "X: x", NOW)
+        assert store.arrays.standing(other.tag) is Standing.BURIED
 
 
 class TestChanges:
@@ -387,9 +418,9 @@ class TestDeleting:
         assert store.arrays.purge(NOW) == [batch_id]
         assert store._db.sql("SELECT count(*) FROM job") == [(0,)]
         assert store._db.sql("SELECT count(*) FROM array") == [(0,)]
-        assert store.arrays.is_known(arrays[0].tag)
+        assert store.arrays.standing(arrays[0].tag) is Standing.BURIED
         store.arrays.forget_tombstones(NOW + 1)
-        assert not store.arrays.is_known(arrays[0].tag)
+        assert store.arrays.standing(arrays[0].tag) is Standing.UNKNOWN
 
     def test_a_big_one_goes_in_portions(self, store: Store) -> None:
         batch_id = make(store, 25, per_array=25)

@@ -176,7 +176,8 @@ class TestLooking:
     def test_what_slurmctld_does_not_have_accounting_may(self, site: Site) -> None:
         site.rows("sacct", {"JobID": "7_1", "State": "COMPLETED", "JobName": "sb-a-1"},
                   {"JobID": "8_1", "State": "COMPLETED", "JobName": "sb-a-10"})  # fmt: skip
-        (row,) = site.slurm.find("sb-a-1")
+        assert site.slurm.find("sb-a-1") == []
+        (row,) = site.slurm.find_ended("sb-a-1")
         assert (row.array_job_id, row.source) == (7, "accounting")
         assert [each.array_job_id for each in site.slurm.ended([7, 8])] == [7, 8]
 

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from slurmbatch.errors import (
+    AccountingUnreachable,
     SlurmAmbiguous,
     SlurmbatchError,
     SlurmBusy,
@@ -462,27 +463,29 @@ def test_find_takes_only_rows_of_that_name(commands: Commands, slurm: CommandSlu
     assert commands.calls("sacct") == []
 
 
-def test_find_asks_accounting_where_slurmctld_has_nothing(
-    commands: Commands, slurm: CommandSlurm
-) -> None:
-    commands.answers("squeue", "")
+def test_accounting_is_asked_by_name_on_its_own(commands: Commands, slurm: CommandSlurm) -> None:
     commands.answers("sacct", sacct_rows("sb-tag", "sb-other"))
-    assert [(row.tag, row.source) for row in slurm.find("sb-tag")] == [("sb-tag", "accounting")]
+    found = [(row.tag, row.source) for row in slurm.find_ended("sb-tag")]
+    assert found == [("sb-tag", "accounting")]
     commands.answers("sacct", "exit 1")
-    assert slurm.find("sb-tag") == []
+    with pytest.raises(AccountingUnreachable):
+        slurm.find_ended("sb-tag")
+    assert commands.calls("squeue") == []
 
 
 def test_find_leaves_out_jobs_of_others(commands: Commands, slurm: CommandSlurm) -> None:
     stranger = os.getuid() + 1
     commands.answers("squeue", squeue_rows("sb-tag", uid=stranger))
     commands.answers("sacct", sacct_rows("sb-tag", uid=stranger))
-    assert slurm.find("sb-tag") == []
+    assert slurm.find("sb-tag") == slurm.find_ended("sb-tag") == []
 
 
 def test_find_of_nothing_is_refused(commands: Commands, slurm: CommandSlurm) -> None:
     with pytest.raises(ValueError, match="everybody"):
         slurm.find("")
-    assert commands.calls("squeue") == []
+    with pytest.raises(ValueError, match="everybody"):
+        slurm.find_ended("")
+    assert commands.calls("squeue") == commands.calls("sacct") == []
 
 
 @pytest.mark.parametrize("program", ["squeue", "sacct", "scontrol"])

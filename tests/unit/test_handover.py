@@ -352,11 +352,9 @@ class TestCrashOfSlurmctld:
     def test_lost_before_its_release_it_is_submitted_again(self, world: World) -> None:
         batch_id = world.post(2)
         world.slurm.save()
-        world.slurm.fail_next("release", SlurmAmbiguous("x"))
-        with pytest.raises(SlurmAmbiguous):
-            world.submitter.tick(world.slurm.now)
-        pk = world.store.arrays.of_batch(batch_id)[0].pk
-        world.store.arrays.held_again(pk)
+        world.slurm.fail_next("find", SlurmUnreachable("x"))
+        world.submitter.tick(world.slurm.now)
+        assert states(world, batch_id) == [ArrayState.HELD]
         world.slurm.crash()
         world.until_ended(batch_id)
         assert world.counts(batch_id) == {Status.SUCCEEDED: 2}

@@ -104,6 +104,7 @@ class World:
         self.submitter = Submitter(
             store, slurm, terms, self.doorbell, self.health, clock=lambda: self.slurm.now,
             elapsed=lambda: self.slurm.now - self.stepped,
+            newest_at_start=self.store.arrays.newest(),
         )  # fmt: skip
         self.poller = Poller(
             store, Sources(store, slurm, self.health, self.doorbell), self.doorbell,
@@ -130,6 +131,7 @@ class World:
         now = self.slurm.advance(seconds)
         self.submitter.tick(now)
         self.poller.tick(now)
+        self.health.ok("poller", now)
 
     def step_clock(self, seconds: float) -> None:
         """Somebody sets the clock; no time goes by."""

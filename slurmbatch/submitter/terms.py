@@ -1,0 +1,71 @@
+"""With what arrays are submitted, and what an sbatch of one is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from slurmbatch import script
+from slurmbatch.claims import Claims
+from slurmbatch.model import ArraySpec, Filesystem, Tool
+from slurmbatch.places import array_parts, log_pattern
+from slurmbatch.slurm.port import SubmitRequest
+from slurmbatch.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What arrays are submitted with, and how patient we are. Times are seconds.
+
+    `settle`: how long a submission of unknown fate may still turn up in Slurm. `repeat`: after it
+    a release or a cancellation that shows no effect is repeated.
+    """
+
+    tools: Mapping[str, Tool]
+    filesystems: Mapping[str, Filesystem]
+    log_dir: Path
+    work_dir: Path
+    claims: Claims | None = None
+    absence_grace: float = 60.0
+    settle: float = 10.0
+    repeat: float = 10.0
+    longest_backoff: float = 120.0
+
+    def request(self, array: ArraySpec, store: Store) -> SubmitRequest | None:
+        """What is to be submitted; None where its tool or a filesystem is no longer offered."""
+        names = array.hardware.filesystems
+        tool = self.tools.get(array.tool_id)
+        if tool is None or any(name not in self.filesystems for name in names):
+            return None
+        filesystems = [self.filesystems[name] for name in names]
+        fixed, own = store.arrays.arguments(array.pk)
+        # A tool that is safe to run again needs no fence.
+        claims = self.claims.root / array.tag if self.claims and not tool.requeue else None
+        setting = script.setting_for(
+            tool, array.batch_id, fixed, filesystems, self.work_dir, claims
+        )
+        tasks = [script.task_for(tool, index, args) for index, args in own]
+        return SubmitRequest(
+            tag=array.tag,
+            script=script.render(tool, setting, tasks),
+            n_tasks=array.n_tasks,
+            cpu=array.hardware.cpu,
+            memory=array.hardware.memory,
+            output=log_pattern(self.log_dir, array.batch_id, array.ordinal, array.generation),
+            work_dir=self.work_dir,
+            options=array.slurm,
+            features=tuple(each.feature for each in filesystems if each.feature),
+            licences=tuple(each.licence for each in filesystems if each.licence),
+            requeue=tool.requeue,
+            comment=f"slurmbatch batch={array.batch_id} user={array.user_id}",
+        )
+
+    def make_directories(self, array: ArraySpec) -> None:
+        """For the array's logs and claims. Raises OSError."""
+        if self.claims is not None:
+            self.claims.prepare(array.tag)
+        directory = self.log_dir
+        for part in array_parts(array.batch_id, array.ordinal, array.generation):
+            directory = directory / part
+            directory.mkdir(mode=0o700, exist_ok=True)

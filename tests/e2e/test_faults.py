@@ -1,0 +1,161 @@
+"""A full disk and a clock that is set, under a real daemon on a real Slurm."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from slurmbatch.sandbox import Sandbox
+from slurmbatch.sandbox.processes import MARK
+from slurmbatch.sandbox.programs import search_path
+
+from .conftest import Api
+
+pytestmark = pytest.mark.slurm
+
+
+class Owned(Api):
+    """A daemon of our own on a sandbox, with its database in a place of our own."""
+
+    def __init__(self, box: Sandbox, state: Path) -> None:
+        self.config = state.with_name("slurmbatch.toml")
+        settings = box.paths.settings.read_text()
+        (old,) = (line for line in settings.splitlines() if ".sqlite" in line)
+        self.config.write_text(settings.replace(old, f'path = "{state}/x.sqlite"'))
+        self.config.with_name("tools.d").symlink_to(box.dir / "etc" / "tools.d")
+        self.state, self.box = state, box
+        self.log = self.config.with_suffix(".log")
+        self.process: subprocess.Popen[bytes] | None = None
+        made = subprocess.run(self.command("admin", "key", "create", "--user", "alice"),
+                              capture_output=True, text=True, check=True)  # fmt: skip
+        key = made.stdout.splitlines()[-1]
+        self.http = httpx.Client(base_url=box.plan.url, headers={"Authorization": key}, timeout=30)
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "slurmbatch", *words, "--config", str(self.config)]
+
+    def start(self, **environment: str) -> None:
+        env = {"PATH": search_path(), MARK: str(self.box.dir), **environment}
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(self.command("serve"), env=env, stderr=log)
+        self.wait(lambda: self._answers())
+
+    def _answers(self) -> bool:
+        try:
+            return self.http.get("/healthz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    @staticmethod
+    def wait(done: Callable[[], object], seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while not done():
+            assert time.monotonic() < deadline, "it did not come about"
+            time.sleep(0.1)
+
+    def end(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            assert self.process.wait(20) == 0
+            self.process = None
+
+
+@pytest.fixture(scope="module")
+def box() -> Iterator[Sandbox]:
+    directory = Path(tempfile.mkdtemp(prefix="sb-", dir="/tmp"))
+    made = Sandbox(directory, nodes=1)
+    try:
+        made.up()
+        yield made
+    finally:
+        made.down()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def owned(box: Sandbox, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Owned]:
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    is_small = request.node.get_closest_marker("small_disk") is not None
+    if is_small:
+        mount = ["mount", "-t", "tmpfs", "-o", "size=4m,mode=0700", "tmpfs", str(state)]
+        if os.geteuid() != 0 or subprocess.run(mount, check=False).returncode:
+            pytest.skip("mounting a small disk needs root, on a machine that lets it mount")
+    daemon = None
+    try:
+        daemon = Owned(box, state)
+        yield daemon
+        daemon.end()
+    finally:
+        if daemon is not None and daemon.process is not None:
+            daemon.process.kill()
+            daemon.process.wait()
+        if is_small:
+            subprocess.run(["umount", "--lazy", str(state)], check=True)
+
+
+@pytest.mark.small_disk
+def test_a_full_disk_is_told_loses_nothing_and_mends_by_itself(owned: Owned) -> None:
+    owned.start()
+    kept = owned.submit(tool_id="probe", fixed_args={"sleep": 3})
+    owned.until(kept, lambda each: each["submitted_jobs"]["RUNNING"] == 1)
+    fill(owned.state / "filler")
+    answer = owned.post({"tool_id": "probe", "variable_args": [{"print": "x" * 1000}] * 500})
+    assert answer.status_code == 507
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert owned.http.get("/readyz").status_code == 503
+    assert [each["batch_id"] for each in owned.http.get("/batches").json()] == [kept]
+    # It ends while that cannot be written down.
+    owned.wait(lambda: not owned.squeue("--states=pending,running"))
+    (owned.state / "filler").unlink()
+    assert owned.ended(kept) == {"SUCCEEDED": 1}
+    owned.wait(lambda: owned.http.get("/readyz").status_code == 200)
+    again = owned.submit(tool_id="probe")
+    assert owned.ended(again) == {"SUCCEEDED": 1}
+
+
+def fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+        while True:
+            file.write(b"x" * 4096)
+
+
+@pytest.mark.parametrize("step", [3600, -3600])
+def test_a_clock_that_is_set_by_an_hour_changes_no_status(
+    owned: Owned, tmp_path: Path, step: int
+) -> None:
+    """The daemon's clock alone, by libfaketime; Slurm's goes on as it was."""
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+    assert library is not None, "libfaketime is not installed"
+    clock = tmp_path / "clock"
+    clock.write_text("+0\n")
+    owned.start(
+        LD_PRELOAD=str(library), FAKETIME_TIMESTAMP_FILE=str(clock), FAKETIME_NO_CACHE="1",
+        FAKETIME_DONT_FAKE_MONOTONIC="1",
+    )  # fmt: skip
+    stays = owned.submit(tool_id="probe", fixed_args={"sleep": 600})
+    ends = owned.submit(tool_id="probe", fixed_args={"sleep": 4})
+    for batch_id in (stays, ends):
+        owned.until(batch_id, lambda each: each["submitted_jobs"]["RUNNING"] == 1)
+    clock.write_text(f"{step:+d}\n")
+    new = owned.submit(tool_id="probe")
+    assert owned.ended(ends) == {"SUCCEEDED": 1}
+    assert owned.ended(new) == {"SUCCEEDED": 1}
+    assert owned.batch(stays)["submitted_jobs"]["RUNNING"] == 1
+    assert owned.http.post(f"/batches/{stays}/cancel").status_code == 202
+    assert owned.ended(stays) == {"FAILED": 1}
+    moved = owned.one(f"/batches/{new}")["created_at"]
+    lag = time.time() + step - time.mktime(time.strptime(moved, "%Y-%m-%dT%H:%M:%SZ"))
+    assert abs(lag) < 300, "the daemon's clock was not set"
+    assert owned.process is not None
+    owned.process.kill()  # with libfaketime sleep(3) fails, which it needs to end in peace
+    owned.process = None
