@@ -24,6 +24,7 @@ from slurmbatch.errors import (
 )
 from slurmbatch.model import ArrayState, JobReport, NewBatch, Status
 from slurmbatch.slurm.port import SlurmPort
+from slurmbatch.states import ENDS
 
 from .world import ALICE, BOB, GRACE, Fate, Killed, World
 
@@ -781,6 +782,49 @@ def test_killed_at_every_step_nothing_is_lost_and_nothing_runs_twice(
             break
         at += 1
     assert at > 40
+
+
+@pytest.mark.parametrize("dies_after", [None, 0, 2])
+@pytest.mark.parametrize("end", ["cancel", "delete"])
+def test_ended_at_every_step_nothing_of_it_is_lost_and_nothing_goes_on(
+    tmp_path: Path, end: str, dies_after: int | None
+) -> None:
+    """A tombstone before and after every single call to the store and to Slurm, in turn; and the
+    daemon dies some calls later."""
+    at, is_over = 0, False
+    while not is_over:
+        directory = tmp_path / str(at)
+        directory.mkdir()
+        world = World(directory, array_size=2)
+        batch_id, met = world.post(3), world.fate.met
+        bury = getattr(world.store.batches, end)
+        world.fate.deeds[met + at] = lambda bury=bury, batch_id=batch_id: bury(
+            "alice", batch_id, world.slurm.now
+        )
+        world.fate.at = None if dies_after is None else met + at + dies_after
+        with suppress(Killed):
+            for _ in range(4):
+                world.tick()
+                world.work()
+        is_over = bool(world.fate.deeds)
+        world.fate.deeds.clear()
+        world.fate.at = None
+        world.restart()
+        before = sum(world.runs.values())
+        for _ in range(25):
+            world.tick()
+            if not is_over and world.slurm.calls["cancel"]:
+                assert sum(world.runs.values()) == before  # what was not cancelled has run before
+        rows = world.store._db.sql("SELECT count(*) FROM batch WHERE deleted_at IS NOT NULL")
+        assert rows == [(0,)], (at, "a deleted batch still has records")
+        for batch in world.store.batches.list("alice"):
+            assert is_over or batch.finished_at, (at, batch)
+        assert all(runs == 1 for runs in world.runs.values()), (at, world.runs)
+        for array in world.slurm.arrays if not is_over else ():
+            assert all(task.state in ENDS for task in array.tasks.values()), (at, array)
+        world.store.close()
+        at += 1
+    assert at > 30
 
 
 def _go_on(world: World) -> None:

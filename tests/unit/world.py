@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -66,13 +66,16 @@ class Mortal:
 
 
 class Fate:
-    """Kills at the n-th meeting; None: never."""
+    """Kills at the n-th meeting; None: never. `deeds`: what somebody else does at which meeting."""
 
     def __init__(self, at: int | None = None) -> None:
         self.at, self.met = at, 0
+        self.deeds: dict[int, Callable[[], object]] = {}
 
     def meet(self) -> None:
         self.met += 1
+        if deed := self.deeds.pop(self.met - 1, None):
+            deed()
         if self.met - 1 == self.at:
             raise Killed
 
