@@ -1,4 +1,4 @@
-"""The short form of `make chaos`: every named point once, and some random chaos of a fixed seed."""
+"""The short form of `make chaos`: each named point once, and some random chaos of a fixed seed."""
 
 from __future__ import annotations
 
@@ -29,6 +29,11 @@ def _run(box: Sandbox, directory: Path, orders: Orders) -> None:
 def test_every_named_point_without_claims(chaos_box: Sandbox, directory: Path) -> None:
     users = tuple(f"user{number}" for number in range(10))
     _run(chaos_box, directory, Orders(SEED, 0, claims=False, crashes=False, users=users))
+
+
+def test_every_point_where_slurm_has_forgotten(chaos_box: Sandbox, directory: Path) -> None:
+    users = tuple(f"user{number}" for number in range(10))
+    _run(chaos_box, directory, Orders(SEED, 0, gently=False, users=users))
 
 
 def test_random_chaos_with_claims(chaos_box: Sandbox, directory: Path) -> None:
