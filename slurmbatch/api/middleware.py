@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 
 import falcon
-import structlog
 
 from slurmbatch import journal
 from slurmbatch.api import query
@@ -18,6 +18,9 @@ from slurmbatch.errors import Unavailable
 PUBLIC = frozenset(("/healthz", "/readyz", "/openapi.json"))
 _QUIET = frozenset(("/healthz", "/readyz"))
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# An id has to be another one than all others, and need not be hard to guess.
+_OURS = secrets.token_hex(4)
+_number = itertools.count(1)
 
 log = journal.get("slurmbatch.access")
 
@@ -27,11 +30,10 @@ class RequestLog:
 
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
         theirs = req.get_header("X-Request-Id") or ""
-        request_id = theirs if _SANE_ID.fullmatch(theirs) else secrets.token_hex(8)
+        request_id = theirs if _SANE_ID.fullmatch(theirs) else f"{_OURS}{next(_number):08x}"
         req.context.started = time.perf_counter()
         req.context.request_id = request_id
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=request_id)
+        journal.of_request.set(request_id)
 
     def process_response(
         self, req: falcon.Request, resp: falcon.Response, _resource: object, _succeeded: bool
@@ -87,7 +89,7 @@ def _write_line(req: falcon.Request, resp: falcon.Response, size: int) -> None:
     if not quiet or journal.writes("debug"):
         _say(log.debug if quiet else log.info, req, resp, size)
     # What this thread does next is no longer for this request.
-    structlog.contextvars.clear_contextvars()
+    journal.of_request.set("")
 
 
 def _say(

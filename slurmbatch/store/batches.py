@@ -121,11 +121,21 @@ class Batches:
     # --- reading --------------------------------------------------------------------------------
 
     def get(self, user_id: str, batch_id: str) -> Batch | None:
+        return self._db.remembered(
+            ("batch", batch_id, user_id), lambda: self._get(user_id, batch_id)
+        )
+
+    def _get(self, user_id: str, batch_id: str) -> Batch | None:
         rows = self._db.sql(_GET, (batch_id, user_id))
         return batch_of(rows[0]) if rows else None
 
     def version(self, user_id: str, batch_id: str) -> tuple[int, bool] | None:
         """The batch's version, and whether it has ended."""
+        return self._db.remembered(
+            ("version", batch_id, user_id), lambda: self._version(user_id, batch_id)
+        )
+
+    def _version(self, user_id: str, batch_id: str) -> tuple[int, bool] | None:
         rows = self._db.sql(
             "SELECT version, finished_at IS NOT NULL FROM batch"
             " WHERE batch_id = ? AND user_id = ? AND deleted_at IS NULL",

@@ -17,9 +17,9 @@ import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import peewee
 
@@ -30,6 +30,9 @@ _PRAGMAS = {"foreign_keys": 1, "busy_timeout": 5000, "temp_store": 2}
 # How long a transaction waits for its turn, in seconds.
 WAITS_FOR_THREADS = 30.0
 WAITS_FOR_PROCESSES = 5.0
+FOREIGN_COMMITS_AFTER = 0.05
+_REMEMBERED_AT_MOST = 4096
+T = TypeVar("T")
 
 
 TROUBLES = (peewee.OperationalError, peewee.DatabaseError, sqlite3.Error, OSError)
@@ -65,6 +68,15 @@ def _is_full(error: BaseException) -> bool:
     return "disk is full" in str(error) or getattr(error, "errno", None) == errno.ENOSPC
 
 
+class _Memory(threading.local):
+    """What one thread has read since the last commit, and how it knows of one."""
+
+    commits = -1
+    version: object = None
+    asked_at = -1.0
+    kept: dict[Hashable, Any] = {}  # noqa: RUF012 a thread's own takes its place before it is used
+
+
 class Database:
     """Reads from any thread, writes from one at a time. Open it with `exclusive` once."""
 
@@ -79,6 +91,8 @@ class Database:
         self._holder = _hold(path) if exclusive else None
         self._write_lock = threading.RLock()
         self._gate = _lock_file(path, ".write")
+        self._commits = 0
+        self._memory = _Memory()
         try:
             self.writer = peewee.SqliteDatabase(
                 str(path), thread_safe=False, check_same_thread=False,
@@ -105,8 +119,8 @@ class Database:
             if database is not None and not database.is_closed():
                 database.close()
         if idle:
+            self._gate.close()
             self._write_lock.release()
-        self._gate.close()
         if self._holder is not None:
             self._holder.close()
 
@@ -116,6 +130,31 @@ class Database:
         upgrade a read lock, which SQLite refuses without waiting."""
         with self._alone(), honest_errors(), self._gated(), self.writer.atomic("IMMEDIATE"):
             yield self.writer
+
+    def remembered(self, key: Hashable, read: Callable[[], T]) -> T:
+        """What `read` gives, or has given to this thread since the last commit of anybody's.
+
+        Each statement of SQLite's lets go of the interpreter's lock, and waiting for that again
+        costs more than the read. What another process has written (`slurmbatch admin`) may be
+        noticed FOREIGN_COMMITS_AFTER seconds late.
+        """
+        memory, now = self._memory, time.monotonic()
+        if memory.commits != self._commits or now - memory.asked_at > FOREIGN_COMMITS_AFTER:
+            self._refresh(memory, now)
+        kept = memory.kept
+        if key not in kept:
+            if len(kept) >= _REMEMBERED_AT_MOST:
+                kept.clear()
+            kept[key] = read()
+        found: T = kept[key]
+        return found
+
+    def _refresh(self, memory: _Memory, now: float) -> None:
+        commits = self._commits
+        version = self.sql("PRAGMA data_version")  # changes with what other connections commit
+        if version != memory.version or commits != memory.commits:
+            memory.kept = {}
+        memory.commits, memory.version, memory.asked_at = commits, version, now
 
     def rows(self, query: Any) -> list[tuple[Any, ...]]:
         """All rows of a query, as tuples, from this thread's reader."""
@@ -138,6 +177,7 @@ class Database:
         try:
             yield
         finally:
+            self._commits += 1  # after the commit, and before anybody is answered
             self._write_lock.release()
 
     @contextlib.contextmanager

@@ -12,7 +12,10 @@ class Keys:
         self._db = database
 
     def key(self, key_id: str) -> ApiKey | None:
-        # With every request, so in plain SQL.
+        """Asked with every request, so it is remembered until something is written."""
+        return self._db.remembered(("key", key_id), lambda: self._read(key_id))
+
+    def _read(self, key_id: str) -> ApiKey | None:
         rows = self._db.sql(_GET, (key_id,))
         return _key(rows[0]) if rows else None
 

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,7 @@ from slurmbatch.model import (
     Status,
 )
 from slurmbatch.store import Idempotency, NewArray, Standing, Store, new_id, open_store
+from slurmbatch.store.database import Database
 from slurmbatch.store.migrations import MIGRATIONS
 
 NOW = 1_800_000_000.0
@@ -540,3 +542,68 @@ def test_ids_sort_by_time_also_when_many_are_made_at_once() -> None:
     assert ids == sorted(ids)
     assert len(set(ids)) == len(ids)
     assert all(len(each) == 26 for each in ids)
+
+
+class TestWhatIsRemembered:
+    """A read may be answered without the database, but never with what was there before."""
+
+    def test_until_something_is_written(self, store: Store) -> None:
+        batch_id = make(store, 2)
+        first = store.batches.get("alice", batch_id)
+        assert store.batches.get("alice", batch_id) is first
+        store.batches.cancel("alice", batch_id, NOW)
+        after = store.batches.get("alice", batch_id)
+        assert after is not None
+        assert after.cancelled_at == NOW
+        assert store.batches.version("alice", batch_id) == (after.version, False)
+        store.batches.delete("alice", batch_id, NOW)
+        assert store.batches.get("alice", batch_id) is None
+        assert store.batches.version("alice", batch_id) is None
+
+    def test_what_is_not_there_is_seen_when_it_is(self, store: Store) -> None:
+        assert store.keys.key("k1") is None
+        store.keys.add_key(ApiKey("k1", "alice", b"h", NOW))
+        assert store.keys.key("k1") is not None
+        store.keys.revoke_key("k1", NOW)
+        revoked = store.keys.key("k1")
+        assert revoked is not None
+        assert revoked.revoked_at == NOW
+
+    def test_each_thread_sees_what_another_has_written(self, store: Store) -> None:
+        batch_id = make(store, 2)
+        seen: list[int] = []
+        turn, done = threading.Semaphore(0), threading.Semaphore(0)
+
+        def look() -> None:
+            for _ in range(50):
+                turn.acquire()
+                found = store.batches.get("alice", batch_id)
+                seen.append(found.version if found else -1)
+                done.release()
+
+        thread = threading.Thread(target=look)
+        thread.start()
+        pk = store.arrays.of_batch(batch_id)[0].pk
+        for number in range(50):
+            store.arrays.waits(pk, f"WAITING: {number}", 0.0)
+            turn.release()
+            done.acquire()
+        thread.join()
+        assert seen == list(range(seen[0], seen[0] + 50))
+
+    def test_another_process_is_noticed_soon(self, store: Store) -> None:
+        assert store.keys.key("k1") is None
+        other = Store(Database(store._db.path, exclusive=False))
+        other.keys.add_key(ApiKey("k1", "alice", b"h", NOW))
+        deadline = time.monotonic() + 10
+        while store.keys.key("k1") is None:
+            assert time.monotonic() < deadline
+        other.keys.revoke_key("k1", NOW)
+        while (found := store.keys.key("k1")) and found.revoked_at is None:
+            assert time.monotonic() < deadline
+        other.close()
+
+    def test_memory_has_a_bound(self, store: Store) -> None:
+        for number in range(10_000):
+            store.keys.key(f"no-{number}")
+        assert len(store._db._memory.kept) < 5000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -798,9 +799,7 @@ def test_ended_at_every_step_nothing_of_it_is_lost_and_nothing_goes_on(
         world = World(directory, array_size=2)
         batch_id, met = world.post(3), world.fate.met
         bury = getattr(world.store.batches, end)
-        world.fate.deeds[met + at] = lambda bury=bury, batch_id=batch_id: bury(
-            "alice", batch_id, world.slurm.now
-        )
+        world.fate.deeds[met + at] = partial(bury, "alice", batch_id, world.slurm.now)
         world.fate.at = None if dies_after is None else met + at + dies_after
         with suppress(Killed):
             for _ in range(4):
