@@ -19,8 +19,16 @@ from slurmbatch.model import (
     Status,
 )
 from slurmbatch.store.database import Database
-from slurmbatch.store.models import ArrayRow, BatchRow, JobRow
-from slurmbatch.store.rows import ARRAY_COLUMNS, CODE, FIRST_END, STATUSES, array_of, known_job_of
+from slurmbatch.store.models import ArrayRow, BatchRow
+from slurmbatch.store.rows import (
+    ARRAY_COLUMNS,
+    CODE,
+    FIRST_END,
+    STATUSES,
+    array_of,
+    known_job_of,
+    names,
+)
 
 _CHANGE_TABLE = """
 CREATE TEMP TABLE IF NOT EXISTS change (
@@ -72,6 +80,12 @@ class Standing(StrEnum):
     UNKNOWN = "UNKNOWN"
 
 
+_ARRAYS = (
+    f"SELECT {names(ARRAY_COLUMNS, {ArrayRow: 'a', BatchRow: 'b'})}"
+    " FROM array a JOIN batch b ON b.pk = a.batch"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Applied:
     """How many jobs were written, and the batches that ended by it: id, user, failed jobs."""
@@ -88,10 +102,12 @@ class Arrays:
 
     def in_state(self, *states: ArrayState, due: float | None = None) -> list[ArraySpec]:
         """The arrays in these states, oldest first; `due`: whose next try is not after that."""
-        query = _arrays().where(ArrayRow.state.in_([str(state) for state in states]))
-        if due is not None:
-            query = query.where(ArrayRow.next_try_at <= due)
-        return [array_of(row) for row in self._db.rows(query.order_by(ArrayRow.pk))]
+        names = [str(state) for state in states]
+        which = f"a.state IN ({', '.join('?' * len(names))})"
+        late = () if due is None else (due,)
+        if late:
+            which += " AND a.next_try_at <= ?"
+        return self._arrays(f"{which} ORDER BY a.pk", *names, *late)
 
     def cancelled(self) -> frozenset[int]:
         """Of the arrays that are not over those of which nothing shall run any more."""
@@ -103,12 +119,15 @@ class Arrays:
         return frozenset(pk for (pk,) in rows)
 
     def get(self, pk: int) -> ArraySpec | None:
-        rows = self._db.rows(_arrays().where(ArrayRow.pk == pk))
-        return array_of(rows[0]) if rows else None
+        found = self._arrays("a.pk = ?", pk)
+        return found[0] if found else None
 
     def of_batch(self, batch_id: str) -> list[ArraySpec]:
-        query = _arrays().where(BatchRow.batch_id == batch_id).order_by(ArrayRow.ordinal)
-        return [array_of(row) for row in self._db.rows(query)]
+        return self._arrays("b.batch_id = ? ORDER BY a.ordinal", batch_id)
+
+    def _arrays(self, which: str, *values: object) -> list[ArraySpec]:
+        # Several times in every tick, so in plain SQL.
+        return [array_of(row) for row in self._db.sql(f"{_ARRAYS} WHERE {which}", values)]
 
     def arguments(
         self, pk: int
@@ -118,8 +137,7 @@ class Arrays:
             "SELECT fixed_args FROM batch JOIN array ON array.batch = batch.pk WHERE array.pk = ?",
             (pk,),
         )
-        query = JobRow.select(JobRow.idx, JobRow.args).where(JobRow.array == pk)
-        rows = self._db.rows(query.order_by(JobRow.task))
+        rows = self._db.sql("SELECT idx, args FROM job WHERE array = ? ORDER BY task", (pk,))
         return json.loads(fixed[0][0]), [(index, json.loads(args)) for index, args in rows]
 
     def unfinished(self, pk: int) -> dict[int, KnownJob]:
@@ -287,10 +305,6 @@ class Arrays:
     def _update(self, pk: int, states: Iterable[ArrayState], **values: Any) -> bool:
         with self._db.write() as db:
             return _set(db, pk, states, **values)
-
-
-def _arrays() -> Any:
-    return ArrayRow.select(*ARRAY_COLUMNS).join(BatchRow, on=(BatchRow.pk == ArrayRow.batch))
 
 
 def _set(db: peewee.SqliteDatabase, pk: int, states: Iterable[ArrayState], **values: Any) -> bool:

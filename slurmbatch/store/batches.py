@@ -22,6 +22,7 @@ from slurmbatch.store.rows import (
     batch_of,
     dumps,
     job_of,
+    names,
     slurm_json,
 )
 
@@ -175,6 +176,11 @@ class Batches:
         return [batch_of(row) for row in self._db.rows(query)]
 
     def job(self, user_id: str, batch_id: str, index: int) -> Job | None:
+        return self._db.remembered(
+            ("job", batch_id, index, user_id), lambda: self._job(user_id, batch_id, index)
+        )
+
+    def _job(self, user_id: str, batch_id: str, index: int) -> Job | None:
         rows = self._db.sql(_GET_JOB, (index, batch_id, user_id))
         if not rows:
             return None
@@ -229,16 +235,12 @@ class Batches:
         return (rows[0][0], json.loads(rows[0][1])) if rows else None
 
 
-def _names(columns: Iterable[Any], tables: Mapping[Any, str]) -> str:
-    return ", ".join(f"{tables[each.model]}.{each.column_name}" for each in columns)
-
-
 # The two reads that people repeat, as plain SQL: peewee's model layer costs ten times the read.
 _TABLES = {BatchRow: "b", JobRow: "j", ArrayRow: "a"}
 _MINE = "b.batch_id = ? AND b.user_id = ? AND b.deleted_at IS NULL"
-_GET = f"SELECT {_names(BATCH_COLUMNS, _TABLES)} FROM batch b WHERE {_MINE}"
+_GET = f"SELECT {names(BATCH_COLUMNS, _TABLES)} FROM batch b WHERE {_MINE}"
 _GET_JOB = (
-    f"SELECT b.fixed_args, {_names(BATCH_COLUMNS, _TABLES)}, {_names(JOB_COLUMNS, _TABLES)}"
+    f"SELECT b.fixed_args, {names(BATCH_COLUMNS, _TABLES)}, {names(JOB_COLUMNS, _TABLES)}"
     " FROM batch b JOIN job j ON j.batch = b.pk AND j.idx = ? JOIN array a ON a.pk = j.array"
     f" WHERE {_MINE}"
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
@@ -90,8 +90,13 @@ ACCEPTED = "ACCEPTED: safe on disk, waits to be handed to Slurm"
 HANDED_OVER = "ACCEPTED: handed to Slurm, which has not looked at it yet"
 
 
-def dumps(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+# Kept, since json.dumps makes an encoder for each call that does not take the defaults.
+dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def names(columns: Iterable[Any], tables: Mapping[Any, str]) -> str:
+    """The columns as SQL has them, each with its table's short name."""
+    return ", ".join(f"{tables[each.model]}.{each.column_name}" for each in columns)
 
 
 def slurm_json(options: SlurmOptions) -> str:

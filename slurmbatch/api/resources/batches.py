@@ -39,21 +39,22 @@ class BatchList(OfBatches):
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         key = _idempotency_key(req)
         value = body.read_json(req, self._max_body_bytes)
+        body_hash = _hash(value) if key is not None else b""
         if key is not None:
-            earlier = self._batches.earlier(req.context.caller, key, _hash(value))
+            earlier = self._batches.earlier(req.context.caller, key, body_hash)
             if earlier is not None:
                 _send_made(req, resp, earlier, falcon.HTTP_200)
                 return
         new, faults = shapes.read_batch(value)
-        known = {fault.pointer for fault in faults}
-        faults += self._batches.check(req.context.caller, new, known)
         if faults:
-            raise Invalid(faults)
+            # Whatever else is wrong is told, too; where nothing is so far, `submit` does that.
+            known = {fault.pointer for fault in faults}
+            raise Invalid([*faults, *self._batches.check(req.context.caller, new, known)])
         batch, created = self._batches.submit(
             req.context.caller,
             new,
             idempotency_key=key,
-            body_hash=_hash(value),
+            body_hash=body_hash,
             request_id=req.context.request_id,
         )
         _send_made(req, resp, batch, falcon.HTTP_201 if created else falcon.HTTP_200)
