@@ -174,7 +174,10 @@ class Poller:
             parts = log_parts(array.batch_id, array.ordinal, array.generation, task)
             return is_there(self._log(parts))
 
-        return digest.may_be_untrue(row, launched, lambda: self.sources.boot_time(now))
+        return digest.may_be_untrue(
+            row, ours=array.cancel, fenced=self.claims is not None, launched=launched,
+            booted=lambda: self.sources.boot_time(now),
+        )  # fmt: skip
 
     def _note_release(self, array: ArraySpec, rows: Sequence[JobReport]) -> None:
         """Sees that a release took effect, or that a restarted slurmctld has forgotten it."""

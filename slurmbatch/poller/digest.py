@@ -28,6 +28,9 @@ _KILLED = frozenset({9, 125})
 # Ends that slurmctld takes from the node; what it ends itself it knows of.
 _TOLD_BY_NODES = frozenset({"COMPLETED", "FAILED"})
 _NOT_LAUNCHED = 53
+_CODES_OF_A_CANCELLATION = frozenset({128 + 9, 128 + 15})
+# By how much the clock of the claims' directory may be behind slurmctld's, in seconds.
+_CLOCKS_DIFFER = 5.0
 # How long a slurmstepd may go on telling a new slurmctld of a job that the old one has forgotten.
 _TOLD_LATE = 300.0
 
@@ -127,9 +130,9 @@ def _noted(report: JobReport, known: KnownJob, situation: Situation) -> JobChang
     """The end that a job has noted itself, where Slurm has made up another one.
 
     A slurmctld that is killed forgets the ends of its last seconds. It takes such a job for
-    running, and for dead with its node when it finds nothing of it there; or it starts the job
-    again, and calls it cancelled, or failed without a code, when slurmd will not launch a second
-    copy.
+    running, and for dead with its node when it finds nothing of it there, or for cancelled when it
+    is asked to cancel it; or it starts the job again, and calls it cancelled, or failed without a
+    code, when slurmd will not launch a second copy.
     """
     doubted = report.state in ("NODE_FAIL", "CANCELLED") or (
         report.state == "FAILED" and not report.exit_code and not report.signal
@@ -138,12 +141,23 @@ def _noted(report: JobReport, known: KnownJob, situation: Situation) -> JobChang
     if claim is None or claim.code is None:
         return None
     ended_at = claim.ended_at or report.end_time
-    if report.state == "CANCELLED" and not _is_before(ended_at, report.start_time):
+    if report.state == "CANCELLED" and not _is_of_before(claim.code, ended_at, report):
         return None
     end = _end(known, states.from_claim(claim.code), situation, claim.code)
     start = None if _is_before(ended_at, known.start_time) else known.start_time
     return replace(end, slurm_state=report.state, start_time=start, stop_time=ended_at,
                    node_list=report.node_list)  # fmt: skip
+
+
+def _is_of_before(code: int, ended_at: float | None, report: JobReport) -> bool:
+    """Whether a job that Slurm calls cancelled had ended by itself before that.
+
+    One that is cancelled while it runs notes its code after that, and mostly the signal's.
+    """
+    if _is_before(ended_at, report.start_time):
+        return True
+    by_itself = code not in _CODES_OF_A_CANCELLATION and report.end_time is not None
+    return by_itself and _is_before(ended_at, (report.end_time or 0.0) - _CLOCKS_DIFFER)
 
 
 def _is_before(one: float | None, other: float | None) -> bool:
@@ -152,17 +166,28 @@ def _is_before(one: float | None, other: float | None) -> bool:
 
 
 def may_be_untrue(
-    report: JobReport, launched: Callable[[], bool], booted: Callable[[], str | None]
-) -> bool:
-    """Whether the end may be that of an earlier job under the same number, told late.
+    report: JobReport, *, ours: bool, fenced: bool, launched: Callable[[], bool],
+    booted: Callable[[], str | None],
+) -> bool:  # fmt: skip
+    """Whether the end may be none of this job's, which then has not run.
 
     A slurmctld that is killed gives the numbers again that it has forgotten. The slurmstepd of a
     forgotten job goes on telling of its end, and is believed of the new job, which slurmd has not
-    even launched. `launched`: whether the job has left any sign of itself; `booted`, asked for
-    after that: when slurmctld was started, in seconds since the epoch, or None where that could
-    not be asked.
+    even launched; or slurmd takes the new job for the old one, will not launch it, and has it
+    cancelled. And a job whose launch was lost on the way fails with its node when that registers.
+
+    `ours`: we have cancelled it. `fenced`: it has a claim, so it can be submitted again if it never
+    started. `launched`: whether the job has left any sign of itself; `booted`, asked for after
+    that: when slurmctld was started, in seconds since the epoch, or None where that could not be
+    asked.
     """
-    if report.state not in _TOLD_BY_NODES or report.signal == _NOT_LAUNCHED or launched():
+    if report.state == "NODE_FAIL":
+        return fenced and not launched()
+    if report.state == "CANCELLED":
+        is_candidate = not ours and bool(report.node_list)  # one that was pending has no node
+    else:
+        is_candidate = report.state in _TOLD_BY_NODES and report.signal != _NOT_LAUNCHED
+    if not is_candidate or launched():
         return False
     boot_time = booted()
     if boot_time is None:

@@ -96,6 +96,17 @@ class TestClaims:
         assert change is not None
         assert (change.start_time, change.stop_time) == (None, 714.4)
 
+    def test_what_had_ended_long_before_it_was_cancelled_has_ended_so(self) -> None:
+        row = report("CANCELLED", start_time=700.0, end_time=760.0)
+        was = known(Status.RUNNING, start_time=700.0)
+        change = told(row, was, claim=Claim(True, 0, ended_at=714.4))
+        assert change is not None
+        assert (change.status, change.stop_time) == (Status.SUCCEEDED, 714.4)
+        for code, ended_at in ((0, 757.0), (0, 761.0), (143, 714.4), (137, 714.4)):
+            change = told(row, was, claim=Claim(True, code, ended_at=ended_at))
+            assert change is not None
+            assert change.reason.startswith("CANCELLED: ")
+
     @pytest.mark.parametrize("claim", [None, Claim(False), Claim(True),
                                        Claim(True, 143, ended_at=760.2)])  # fmt: skip
     def test_what_was_cancelled_while_it_ran_is_cancelled(self, claim: Claim | None) -> None:

@@ -578,6 +578,57 @@ class TestClaims:
         assert "claim could not be made" in fenced.job(batch_id).reason
 
 
+class TestThatHasNotRun:
+    """Slurm has an end of a task that was never launched: it left no log and no claim."""
+
+    @pytest.mark.parametrize("state", ["CANCELLED", "NODE_FAIL"])
+    def test_it_is_submitted_again(self, fenced: World, state: str) -> None:
+        fenced.slurm.save()
+        fenced.slurm.crash()
+        batch_id = fenced.post(1)
+        fenced.tick()
+        fenced.tick()
+        number = fenced.slurm.arrays[0].job_id
+        fenced.slurm.start(number, launched=False)
+        fenced.slurm.finish(number, state=state, by=0)
+        fenced.until_ended(batch_id)
+        assert fenced.counts(batch_id) == {Status.SUCCEEDED: 1}
+        assert fenced.runs == {(batch_id, 0): 1}
+
+    def test_one_that_we_have_cancelled_is_cancelled(self, fenced: World) -> None:
+        fenced.slurm.save()
+        fenced.slurm.crash()
+        batch_id = fenced.post(1)
+        fenced.tick()
+        fenced.tick()
+        fenced.slurm.start(fenced.slurm.arrays[0].job_id, launched=False)
+        fenced.batches.cancel(ALICE, batch_id)
+        for _ in range(3):
+            fenced.tick()
+        assert fenced.job(batch_id).reason.startswith("CANCELLED: cancelled by request")
+
+    def test_one_that_was_cancelled_while_it_waited_is_cancelled(self, fenced: World) -> None:
+        fenced.slurm.save()
+        fenced.slurm.crash()
+        batch_id = fenced.post(2)
+        fenced.tick()
+        fenced.tick()
+        fenced.slurm.cancel(fenced.slurm.arrays[0].job_id)
+        for _ in range(3):
+            fenced.tick()
+        assert fenced.counts(batch_id) == {Status.FAILED: 2}
+
+    def test_without_claims_a_node_that_failed_has_failed(self, world: World) -> None:
+        batch_id = world.post(1)
+        world.tick()
+        world.tick()
+        world.slurm.start(world.slurm.arrays[0].job_id, launched=False)
+        world.slurm.finish(world.slurm.arrays[0].job_id, state="NODE_FAIL")
+        for _ in range(int(GRACE) + 5):
+            world.tick()
+        assert world.job(batch_id).reason.startswith("NODE: ")
+
+
 class TestPatience:
     def test_other_errors_do_not_add_up_to_a_refusal(self, world: World) -> None:
         batch_id = world.post(1)
