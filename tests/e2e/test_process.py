@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 import http.client
+import json
 import os
 import signal
 import socket
@@ -12,9 +15,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 
 def free_port() -> int:
@@ -99,6 +106,104 @@ def test_told_to_stop_it_exits_0_in_time(
     assert process.returncode == 0
     assert time.monotonic() - begun < 10
     assert 'event="stopped"' in log.splitlines()[-1]
+
+
+def test_told_to_stop_while_slurm_hangs_it_exits_0_all_the_same(site: Site) -> None:
+    for name in ("squeue", "sbatch", "scontrol", "sacct"):
+        program = site.config.parent / "bin" / name
+        program.write_text("#!/bin/sh\nexec sleep 300\n")
+        program.chmod(0o755)
+    process = site.start()
+    made = httpx.post(
+        f"{site.url}/batches", json={"tool_id": "t"}, headers={"Authorization": site.key()}
+    )
+    assert made.status_code == 201
+    process.terminate()
+    _, log = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert 'event="stopped"' in log
+
+
+def test_the_settings_may_be_named_by_the_environment(site: Site) -> None:
+    command = [sys.executable, "-m", "slurmbatch", "serve"]
+    environment = {**os.environ, "SLURMBATCH_CONFIG": str(site.config)}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    wait_until(lambda: answers(site.url))
+    process.terminate()
+    assert process.wait(20) == 0
+
+
+TOKENS = """
+[[auth.jwt]]
+issuer = "https://portal.example.org"
+audience = "slurmbatch"
+algorithms = ["HS256"]
+secret_file = "portal.secret"
+
+[[auth.jwt]]
+issuer = "https://login.example.org"
+audience = "slurmbatch"
+algorithms = ["ES256"]
+public_key_file = "login.pem"
+"""
+
+
+def test_tokens_are_as_good_as_keys_and_a_wrong_one_is_none(site: Site) -> None:
+    secret, pair = os.urandom(32), ec.generate_private_key(ec.SECP256R1())
+    place = site.config.parent
+    (place / "portal.secret").write_bytes(secret.hex().encode())
+    (place / "portal.secret").chmod(0o600)
+    (place / "login.pem").write_bytes(
+        pair.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
+    with site.config.open("a") as config:
+        config.write(TOKENS)
+    process = site.start()
+    portal, login = "https://portal.example.org", "https://login.example.org"
+    by_portal = token(portal, secret.hex(), "HS256")
+    by_login = token(login, pair, "ES256", user="bob")
+
+    def listed(credential: str) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {credential}"}
+        return httpx.get(f"{site.url}/batches", headers=headers)
+
+    made = httpx.post(f"{site.url}/batches", json={"tool_id": "t"},
+                      headers={"Authorization": f"Bearer {by_portal}"})  # fmt: skip
+    assert made.status_code == 201
+    assert [each["batch_id"] for each in listed(by_portal).json()] == [made.json()[0]["batch_id"]]
+    assert listed(by_login).json() == []
+    public = (place / "login.pem").read_text()
+    for wrong in (
+        token(portal, os.urandom(32).hex(), "HS256"), token(login, secret.hex(), "HS256"),
+        token(portal, secret.hex(), "HS256", ends_in=-120), by_portal[:-2],
+        token("https://other.example.org", secret.hex(), "HS256"),
+        # The public key taken for a shared secret: signed by hand, since PyJWT refuses to.
+        confused(login, public.encode()),
+    ):  # fmt: skip
+        answer = listed(wrong)
+        assert answer.status_code == 401
+        assert answer.headers["WWW-Authenticate"]
+    process.terminate()
+    _, log = process.communicate(timeout=20)
+    assert by_portal not in log
+    assert secret.hex() not in log
+
+
+def claims(issuer: str, user: str, ends_in: float) -> dict[str, object]:
+    now = int(time.time())
+    return {"iss": issuer, "aud": "slurmbatch", "sub": user, "iat": now - 300,
+            "exp": now + int(ends_in)}  # fmt: skip
+
+
+def token(issuer: str, key: Any, algorithm: str, user: str = "alice", ends_in: float = 60) -> str:
+    return jwt.encode(claims(issuer, user, ends_in), key, algorithm)
+
+
+def confused(issuer: str, key: bytes) -> str:
+    parts = [json.dumps(each).encode() for each in ({"alg": "HS256"}, claims(issuer, "alice", 60))]
+    text = b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in parts)
+    mark = base64.urlsafe_b64encode(hmac.digest(key, text, "sha256")).rstrip(b"=")
+    return (text + b"." + mark).decode()
 
 
 def test_it_finishes_the_requests_that_it_has(running: tuple[Site, subprocess.Popen[str]]) -> None:
