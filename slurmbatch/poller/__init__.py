@@ -286,8 +286,9 @@ class Poller:
             raise
         if applied.jobs:
             _log.info("jobs changed", n_jobs=applied.jobs, n_arrays=len(changes))
-        for batch_id, user_id, failed in applied.finished:
-            _log.info("batch ended", batch_id=batch_id, user=user_id, n_failed=failed)
+        for batch_id, user_id, failed, request_id in applied.finished:
+            _log.info("batch ended", batch_id=batch_id, user=user_id, n_failed=failed,
+                      request_id=request_id)  # fmt: skip
 
 
 def _to_ask(arrays: Sequence[ArraySpec], looks: Mapping[int, Look | None]) -> set[int]:

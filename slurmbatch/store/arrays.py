@@ -88,10 +88,11 @@ _ARRAYS = (
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """How many jobs were written, and the batches that ended by it: id, user, failed jobs."""
+    """How many jobs were written, and the batches that ended by it: id, user, failed jobs, and the
+    id of the request that made it."""
 
     jobs: int
-    finished: tuple[tuple[str, str, int], ...]
+    finished: tuple[tuple[str, str, int, str], ...]
 
 
 class Arrays:
@@ -363,7 +364,7 @@ def _change_row(pk: int, change: JobChange) -> tuple[Any, ...]:
 
 def _count(
     db: peewee.SqliteDatabase, deltas: Sequence[tuple[int, ...]], now: float
-) -> list[tuple[str, str, int]]:
+) -> list[tuple[str, str, int, str]]:
     """Moves the counters of batches and arrays; gives the batches that have ended by it."""
     batches: dict[int, list[int]] = {}
     arrays: dict[int, int] = {}
@@ -387,15 +388,15 @@ def _count(
     return [row for batch in batches for row in _finish(db, batch, now)]
 
 
-def _finish(db: peewee.SqliteDatabase, batch: int, now: float) -> list[tuple[str, str, int]]:
+def _finish(db: peewee.SqliteDatabase, batch: int, now: float) -> list[tuple[str, str, int, str]]:
     """Keeps the time at which the last job of a batch ended, and takes it back if one goes on."""
     db.execute_sql(
         "UPDATE batch SET finished_at = NULL WHERE pk = ? AND n_status_5 + n_status_6 < n_jobs",
         (batch,),
     )
-    ended: list[tuple[str, str, int]] = db.execute_sql(
+    ended: list[tuple[str, str, int, str]] = db.execute_sql(
         "UPDATE batch SET finished_at = ? WHERE pk = ? AND n_status_5 + n_status_6 = n_jobs"
-        " AND finished_at IS NULL RETURNING batch_id, user_id, n_status_6",
+        " AND finished_at IS NULL RETURNING batch_id, user_id, n_status_6, request_id",
         (now, batch),
     ).fetchall()
     return ended

@@ -364,7 +364,7 @@ class TestChanges:
         first = store.arrays.apply({pk: [JobChange(1, Status.SUCCEEDED, "OK")]}, NOW)
         assert (first.jobs, first.finished) == (1, ())
         last = store.arrays.apply({pk: [JobChange(2, Status.FAILED, "X")]}, NOW + 1)
-        assert last.finished == ((batch_id, "alice", 1),)
+        assert last.finished == ((batch_id, "alice", 1, "r1"),)
         assert store.arrays.of_batch(batch_id)[0].state is ArrayState.DONE
         batch = store.batches.get("alice", batch_id)
         assert batch is not None
