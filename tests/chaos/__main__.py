@@ -1,9 +1,11 @@
 """`make chaos`: a long run, with a seed to replay it by.
 
-    make chaos [MINUTES=10] [SEED=...] [CLAIMS=on|off|both]
+    make chaos [MINUTES=10] [SEED=...] [CLAIMS=on|off|both|bare]
 
 With claims, slurmctld is killed with -9, too; without them that is more than can be promised, and
-it is only stopped, hung and restarted. `both`: one after the other, half of the time each.
+it is only stopped, hung and restarted. `both`: one after the other, half of the time each. `bare`:
+killed without claims all the same; what Slurm itself then loses or runs again is counted, and only
+what slurmbatch does wrong makes the run fail.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ from tests.chaos.campaign import Campaign, Orders, save, summary, table
 from tests.chaos.clients import Habits
 from tests.chaos.site import new_sandbox
 
-CLAIMS = {"on": (True,), "off": (False,), "both": (True, False)}
+# Whether with claims, and whether slurmctld is killed with -9.
+ON, OFF, BARE = (True, True), (False, False), (False, True)
+CLAIMS = {"on": (ON,), "off": (OFF,), "both": (ON, OFF), "bare": (BARE,)}
 
 
 def main() -> int:
@@ -41,19 +45,19 @@ def main() -> int:
     try:
         box.up()
         seconds = options.minutes * 60 / len(kinds)
-        went_well = [_run(box, root, seed, claims, seconds) for claims in kinds]
+        went_well = [_run(box, root, seed, *kind, seconds) for kind in kinds]
         good = all(went_well)
     finally:
         _put_away(box, root, keep=options.keep or not good)
     return 0 if good else 1
 
 
-def _run(box: Sandbox, root: Path, seed: str, claims: bool, seconds: float) -> bool:
-    name = "claims-on" if claims else "claims-off"
+def _run(box: Sandbox, root: Path, seed: str, claims: bool, crashes: bool, seconds: float) -> bool:
+    name = "claims-on" if claims else "bare" if crashes else "claims-off"
     # More than Slurm runs under fire, so that there always is something to lose; but no backlog
     # that takes longer to work off than the fire has lasted.
     habits = Habits(most_batches=max(20, int(seconds / 2)), most_jobs=40, longest_nap=2.0)
-    orders = Orders(seed, seconds, claims=claims, crashes=claims, habits=habits, pause=(0.3, 2.5))
+    orders = Orders(seed, seconds, claims=claims, crashes=crashes, habits=habits, pause=(0.3, 2.5))
     campaign = Campaign(box, root / name, orders)
     verdict = campaign.run()
     rows = summary(campaign, verdict)

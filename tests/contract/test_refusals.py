@@ -61,11 +61,11 @@ PROVOKED: list[tuple[str, dict[str, Any]]] = [
     ("Invalid numeric value", {"cpu": 0}),
     ("invalid number of", {"cpu": 10**12}),
 ]  # fmt: skip
+NO_DEFAULT = "No partition specified or system default partition"
 BY_ANOTHER = "User's group not permitted to use this partition"
 NOT_HERE = {
     "Requested node configuration is not available": "a held job is not compared with the nodes",
     "Requested partition configuration not available now": "likewise",
-    "No partition specified or system default partition": "the sandbox has a default partition",
     "Requested nodes not in this partition": "we never name nodes",
     "Memory specification can not be satisfied": "we ask for memory by the node alone",
     "CPU count per node can not be satisfied": "we never ask for CPUs by the node",
@@ -104,7 +104,7 @@ def accepts(site: RealSite, request: SubmitRequest) -> bool:
 
 
 def test_every_refusal_is_provoked_or_it_is_said_why_not() -> None:
-    told = {words for words, _ in PROVOKED} | {BY_ANOTHER}
+    told = {words for words, _ in PROVOKED} | {BY_ANOTHER, NO_DEFAULT}
     assert told | set(NOT_HERE) == set(quirks.REFUSALS)
     assert not told & set(NOT_HERE)
 
@@ -118,6 +118,19 @@ def test_a_refusal(site: RealSite, words: str, asked: dict[str, Any]) -> None:
         site.submit(request)
     assert words in raised.value.detail
     assert not site.slurm.find(request.tag)
+
+
+def test_without_a_default_partition_one_has_to_be_named(site: RealSite) -> None:
+    shown = site.box.run(["sinfo", "-h", "-o", "%P"]).stdout.split()
+    (default,) = (each.rstrip("*") for each in shown if each.endswith("*"))
+    change = ["scontrol", "update", f"partitionname={default}"]
+    site.box.run([*change, "default=no"])
+    try:
+        with pytest.raises(SlurmRefused, match=NO_DEFAULT):
+            site.submit(replace(site.request(), **options()))
+    finally:
+        site.box.run([*change, "default=yes"])
+    assert accepts(site, replace(site.request(), **options()))
 
 
 def test_a_group_that_may_not_use_a_partition(site: RealSite, tmp_path: Path) -> None:
