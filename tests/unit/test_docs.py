@@ -22,7 +22,7 @@ from slurmbatch.cli import main
 from slurmbatch.config.reference import tables
 from slurmbatch.config.schema import SettingsFile
 from slurmbatch.config.toolfile import ToolFile
-from slurmbatch.model import Status
+from slurmbatch.model import MAX_CPU, MAX_GPUS, MAX_MEMORY, MAX_TIME_LIMIT, Status
 from slurmbatch.states import page as waiting
 
 ROOT = Path(__file__).parents[2]
@@ -105,6 +105,18 @@ class TestHttp:
             assert f"`hardware.{name}`" in table
         for name in shapes.NewSlurmOptions.__annotations__:
             assert f"`slurm.{name}`" in table
+
+    @pytest.mark.parametrize(
+        ("field", "most"),
+        [
+            ("hardware.cpu", MAX_CPU),
+            ("hardware.memory", MAX_MEMORY),
+            ("slurm.time_limit", MAX_TIME_LIMIT),
+            ("slurm.gpus", MAX_GPUS),
+        ],
+    )
+    def test_the_largest_numbers_are_there(self, field: str, most: int) -> None:
+        assert re.search(rf"^\| `{field}` \| whole number, \d to {most} \|", HTTP, re.MULTILINE)
 
     def test_every_error_is_there_with_its_status(self) -> None:
         kinds = {*problems.KINDS.values(), problems.METHOD_NOT_ALLOWED, problems.BUG}
