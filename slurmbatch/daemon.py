@@ -133,6 +133,7 @@ def _batches(settings: Settings, store: Store, health: Health, doorbell: Doorbel
         max_script_bytes=settings.slurm.max_script_bytes,
         array_size=settings.slurm.array_size,
         submit_wait=settings.server.submit_wait,
+        claims_dir=settings.jobs.claims_dir,
     )
     return Batches(store, offer, rules, doorbell, health)
 

@@ -52,6 +52,7 @@ class Rules:
     max_script_bytes: int
     array_size: int | None
     submit_wait: float
+    claims_dir: Path | None = None
 
 
 class Batches:
@@ -164,8 +165,11 @@ class Batches:
     def _arrays(self, batch: Batch, resolved: Resolved) -> list[NewArray]:
         filesystems = [self._offer.filesystems[name] for name in batch.hardware.filesystems]
         tool, rules = resolved.tool, self._rules
+        prefix = f"sb-{self._store.instance}-"
+        # Stands for every array's own: only the length counts here.
+        claims = rules.claims_dir / _tag(prefix) if rules.claims_dir and not tool.requeue else None
         setting = script.setting_for(
-            tool, batch.batch_id, resolved.fixed_args, filesystems, rules.work_dir
+            tool, batch.batch_id, resolved.fixed_args, filesystems, rules.work_dir, claims
         )
         tasks = (script.task_for(tool, i, own) for i, own in enumerate(resolved.variable_args))
         try:
@@ -177,8 +181,7 @@ class Batches:
             )  # fmt: skip
         except ValueError as error:
             raise Invalid([Fault("/variable_args", f"{error}.")]) from error
-        prefix = f"sb-{self._store.instance}-"
-        return [NewArray(f"{prefix}{secrets.token_hex(12)}", size) for size in sizes]
+        return [NewArray(_tag(prefix), size) for size in sizes]
 
     def _max_tasks(self) -> int:
         # Task numbers go from 1 to MaxArraySize - 1. Kept across restarts, in case Slurm is down.
@@ -302,3 +305,7 @@ class Batches:
         _log.info("all batches deleted", n_batches=count, user=caller.user_id,
                   request_id=request_id)  # fmt: skip
         return count
+
+
+def _tag(prefix: str) -> str:
+    return f"{prefix}{secrets.token_hex(12)}"
