@@ -20,6 +20,7 @@ from slurmbatch.doorbell import Doorbell
 from slurmbatch.errors import SlurmAmbiguous, SlurmBusy, SlurmRefused, SlurmUnreachable
 from slurmbatch.health import Health
 from slurmbatch.journal import get
+from slurmbatch.logs import remove_batch
 from slurmbatch.model import ArraySpec, ArrayState, Filesystem, JobReport, Tool
 from slurmbatch.places import array_parts, log_pattern
 from slurmbatch.slurm.port import SlurmPort, SubmitRequest
@@ -79,6 +80,7 @@ class Submitter:
                 if self.health.failed("slurmctld", now, error.detail):
                     _log.warning("Slurm does not answer, what waits is kept", error=error.detail)
         for batch_id in self.store.arrays.purge(now):
+            remove_batch(self.terms.log_dir, batch_id)
             _log.info("records of a deleted batch removed", batch_id=batch_id)
         if self._is_past(self._swept_at, 3600, now):
             self._swept_at = now

@@ -665,6 +665,16 @@ class TestCancelAndDelete:
             for array in world.slurm.arrays for task in array.tasks.values()
         )  # fmt: skip
 
+    def test_what_it_has_printed_goes_with_it(self, world: World) -> None:
+        kept, deleted = world.post(3), world.post(3)
+        world.tick()
+        logs = world.directory / "logs"
+        (next((logs / deleted).iterdir()) / "1.log").write_text("hello\n")
+        world.batches.delete(ALICE, deleted)
+        for _ in range(3):
+            world.tick()
+        assert {each.name for each in logs.iterdir()} == {kept}
+
     def test_another_s_id_is_never_cancelled(self, world: World) -> None:
         batch_id = world.post(1)
         world.slurm.save()
