@@ -35,7 +35,7 @@ from slurmbatch.model import (
     parse_log_id,
 )
 from slurmbatch.places import log_parts
-from slurmbatch.store import Idempotency, NewArray, Store, new_id
+from slurmbatch.store import Idempotency, NewArray, Store, is_id, new_id
 
 DEFAULT_MAX_ARRAY_SIZE = 1001
 # While one of these is down, what is shown may be out of date.
@@ -201,6 +201,8 @@ class Batches:
         name: str | None = None,
     ) -> tuple[list[Batch], str | None]:
         """Newest first, and the batch id after which the next page begins, if there is one."""
+        if after is not None and not is_id(after):
+            raise Malformed("after: expected the id of a batch.")
         found = self._store.batches.list(
             caller.user_id,
             limit=None if limit is None else limit + 1,
