@@ -316,6 +316,18 @@ def test_errors(api: Api, batches: FakeBatches, error: Any, status: int, name: s
         assert answer.headers["content-range"] == "bytes */7"
 
 
+@pytest.mark.parametrize("query", ["", "?limit=10", "?status=FAILED"])
+@pytest.mark.parametrize("n_jobs", [0, 1, 1000])
+def test_trouble_while_jobs_are_read(
+    api: Api, batches: FakeBatches, query: str, n_jobs: int
+) -> None:
+    batch = batches.add("anna", n_jobs)
+    batches.broken_rows = errors.StoreUnavailable()
+    answer = api.get(f"/batches/{batch.batch_id}/jobs{query}")
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"]
+
+
 def test_every_kind_of_error_was_looked_at() -> None:
     tested = {type(error) for error, _, _ in ERRORS} | {errors.Unauthenticated}
     assert set(problems.KINDS) <= tested
