@@ -17,7 +17,7 @@ from falcon.inspect import inspect_routes
 from typing_extensions import is_typeddict
 
 from slurmbatch import errors, states
-from slurmbatch.api import answers, create_app, problems, shapes
+from slurmbatch.api import answers, body, create_app, problems, shapes
 from slurmbatch.api.operations import OPERATIONS, Operation
 from slurmbatch.cli import main
 from slurmbatch.config import load
@@ -34,7 +34,7 @@ COMMANDS = (ROOT / "docs/commands.md").read_text()
 SETTINGS = (ROOT / "docs/settings.md").read_text()
 README = (ROOT / "README.md").read_text()
 # Errors of the table that no endpoint gives yet.
-NEVER_ANSWERED = {problems.KINDS[each] for each in (errors.Forbidden, errors.SlurmUnreachable)}
+NEVER_ANSWERED = {problems.KINDS[errors.SlurmUnreachable]}
 # Fields of a new batch, which have the same names as sections of the settings.
 OF_BODIES = {f"slurm.{name}" for name in shapes.NewSlurmOptions.__annotations__}
 
@@ -126,6 +126,11 @@ class TestHttp:
             assert re.search(rf"^\| {kind.status} \|.*`{kind.name}`", HTTP, re.MULTILINE), kind
         for name in answers.ProblemView.__annotations__:
             assert f"`{name}`" in HTTP
+
+    def test_every_bound_of_a_body_is_there(self) -> None:
+        strictly = HTTP.partition("A body is read strictly")[2]
+        assert f"no more than {body.MAX_MEMBERS} of them" in strictly
+        assert f"at most {body.MAX_DEPTH} levels" in " ".join(strictly.split())
 
     def test_every_class_of_reasons_is_there(self) -> None:
         code = "".join(each.read_text() for each in (ROOT / "slurmbatch").rglob("*.py"))
