@@ -3,8 +3,8 @@
 
 # The programs that are needed, and the Debian packages that bring them.
 PROGRAMS = munged=munge mariadbd=mariadb-server slurmdbd=slurmdbd slurmctld=slurmctld \
-	slurmd=slurmd sbatch=slurm-client
-TEST_PROGRAMS = $(PROGRAMS) curl=curl faketime=faketime
+	slurmd=slurmd sbatch=slurm-client curl=curl
+TEST_PROGRAMS = $(PROGRAMS) faketime=faketime
 
 # A Python of at least 3.11; left out, the first one that is found.
 PYTHON ?=
@@ -40,7 +40,8 @@ lint: ready-dev ## Lint, types and layering only
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: ready-bench ## Measure it beside its peers; less of everything: make bench QUICK=1
+bench: ready-bench ## Measure a POST, and all of it beside its peers; less of it: make bench QUICK=1
+	$(if $(QUICK),,@$(BIN)/pytest --benchmark-only -q tests/benchmarks/test_post.py)
 	@$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick)
 
 chaos: ready-dev ## Kill and hang the daemon and Slurm at random: make chaos MINUTES=10 SEED=1 CLAIMS=both

@@ -41,7 +41,11 @@ setup(
         "waitress>=3.0.2,<4",
     ],
     extras_require={
-        "bench": ["matplotlib>=3.8,<4"],
+        "bench": [
+            "matplotlib>=3.8,<4",
+            "pytest>=8,<10",
+            "pytest-benchmark>=5,<6",
+        ],
         "dev": [
             "hypothesis>=6.100,<7",
             "import-linter>=2,<3",

@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ STOP_WITHIN = 8.0
 SUBMITTER_INTERVAL = 1.0
 # How long a look at Slurm waits for accounting before it goes on without.
 ACCOUNTING_WAIT = 2.0
+CHECK_DATABASE_EVERY = 1.0
 
 
 def open_own_store(settings: Settings) -> Store:
@@ -136,6 +137,7 @@ def _batches(settings: Settings, store: Store, health: Health, doorbell: Doorbel
         array_size=settings.slurm.array_size,
         submit_wait=settings.server.submit_wait,
         poll_late=late_after(settings.slurm.poll_interval),
+        claims_dir=settings.jobs.claims_dir,
     )
     return Batches(store, offer, rules, doorbell, health)
 
@@ -180,7 +182,7 @@ def _prepare(key: str, directory: Path) -> None:
         raise SettingsError([f"{key}: {directory}: is not writable for this account"])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Readiness:
     """Alive, and able to work: for load balancers, watchdogs and people."""
 
@@ -188,31 +190,52 @@ class Readiness:
     health: Health
     poll_interval: float
     backend: str
+    clock: Callable[[], float] = time.time
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _checked_at: float | None = None
+    _trouble: str = ""
 
     def healthz(self) -> dict[str, Any]:
         return {"status": "alive", "version": __version__}
 
     def readyz(self) -> tuple[bool, dict[str, Any]]:
-        now = time.time()
-        try:
-            self.store.check()
-            database = ""
-        except SlurmbatchError as error:
-            database = error.detail
-        polled = self.health.source("poller").ok_at
-        age = None if polled is None else round(now - polled, 1)
-        fresh = age is not None and age < late_after(self.poll_interval)
+        now = self.clock()
+        trouble = self._database(now)
+        # Ticks go on through an outage, and with nothing to do few of them look.
+        ticked, looked = (self._age(name, now) for name in ("poller", "slurmctld"))
+        fresh = ticked is not None and ticked < late_after(self.poll_interval)
         slurm = {name: self._source(name) for name in ("slurmctld", "slurmdbd")}
-        ready = not database and fresh and slurm["slurmctld"]["ok"]
-        about = {"ok": not database, "error": database}
+        ready = not trouble and fresh and looked is not None and slurm["slurmctld"]["ok"]
+        about = {"ok": not trouble, "error": trouble}
         return ready, {"status": "ready" if ready else "not ready", "database": about, **slurm,
-                       "poll_age_seconds": age, "backend": self.backend}  # fmt: skip
+                       "poll_age_seconds": looked, "backend": self.backend}  # fmt: skip
+
+    def _database(self, now: float) -> str:
+        """Why the database can't be written; "" if it can. Looked at once a second at most: it
+        costs a write to the disk, and whoever asks needs no credentials."""
+        with self._lock:
+            if self._checked_at is None or not 0 <= now - self._checked_at < CHECK_DATABASE_EVERY:
+                self._trouble = _trouble(self.store)
+                self._checked_at = now
+            return self._trouble
+
+    def _age(self, name: str, now: float) -> float | None:
+        ok_at = self.health.source(name).ok_at
+        return None if ok_at is None else round(now - ok_at, 1)
 
     def _source(self, name: str) -> dict[str, Any]:
         source = self.health.source(name)
         since = source.down_since
         text = "" if since is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(since))
         return {"ok": since is None, "down_since": text, "error": source.error if text else ""}
+
+
+def _trouble(store: Store) -> str:
+    try:
+        store.check()
+    except SlurmbatchError as error:
+        return error.detail
+    return ""
 
 
 class Signals:

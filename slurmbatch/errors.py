@@ -57,10 +57,6 @@ class Unauthenticated(SlurmbatchError):
     """Credentials are needed: an API key, or a Bearer token, in the Authorization header."""
 
 
-class Forbidden(SlurmbatchError):
-    """These credentials do not allow that."""
-
-
 class NotFound(SlurmbatchError):
     """There is nothing here under that id."""
 

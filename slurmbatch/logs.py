@@ -1,12 +1,13 @@
-"""Reads what jobs printed. Users can write to these files and directories, so nothing of them is
-trusted: no symbolic link is followed anywhere below the root, and only a plain file of the job's
-owner with a single name is read.
+"""Reads what jobs printed, and removes it in the end. Users can write to these files and
+directories, so nothing of them is trusted: no symbolic link is followed anywhere below the root,
+and only a plain file of the job's owner with a single name is read.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from types import TracebackType
 from typing import Self
 
 from slurmbatch.errors import LogUnreadable, SlurmbatchError, Unavailable
+from slurmbatch.journal import get
 
+_log = get("logs")
 TAIL_BYTES = 8 * 1024 * 1024
 _BLOCK = 64 * 1024
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -79,8 +82,7 @@ def open_log(job_log: JobLog) -> OpenLog | None:
     Raises LogUnreadable for anything that is not a plain file of the owner's, and Unavailable if
     the directory of all logs cannot be reached, which says nothing about this one.
     """
-    parts = job_log.parts
-    if not parts or any(part in ("", ".", "..") or "/" in part or "\0" in part for part in parts):
+    if not job_log.parts or not all(_is_plain(part) for part in job_log.parts):
         raise LogUnreadable
     try:
         directory = os.open(job_log.root, _DIRECTORY)
@@ -94,6 +96,10 @@ def open_log(job_log: JobLog) -> OpenLog | None:
         if error.errno in _NOT_A_PLAIN_FILE:
             raise LogUnreadable from error
         raise Unavailable("The log cannot be read just now; try again in a moment.") from error
+
+
+def _is_plain(part: str) -> bool:
+    return part not in ("", ".", "..") and "/" not in part and "\0" not in part
 
 
 def _walk(directory: int, job_log: JobLog) -> OpenLog | None:
@@ -161,3 +167,20 @@ def last_bytes(job_log: JobLog, n: int) -> bytes:
             with opened:
                 return opened.read_at(max(0, opened.size - n), min(n, opened.size))
     return b""
+
+
+def remove_batch(root: Path, batch_id: str) -> None:
+    """Removes all that a batch has printed. What can't be removed stays, and that is logged."""
+    if not _is_plain(batch_id):
+        raise ValueError(f"not the name of a directory of logs: {batch_id!r}")
+    try:
+        directory = os.open(root, _DIRECTORY)
+        try:
+            # Steps down by open directories, as above, and follows no symbolic link.
+            with suppress(FileNotFoundError):
+                shutil.rmtree(batch_id, dir_fd=directory)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        _log.warning("logs of a deleted batch stay", batch_id=batch_id,
+                     directory=str(root / batch_id), error=str(error))  # fmt: skip

@@ -12,6 +12,14 @@ from typing import Literal
 
 ArgValue = str | int | float | bool
 
+# The most that Slurm takes as it is meant. More it cuts off without a word: 4294967297 CPUs become
+# one, and a time limit that does not fit, in seconds and rounded up to a whole minute, into 31 bits
+# becomes a minute, or none at all.
+MAX_CPU = 65_533
+MAX_MEMORY = 2**31 - 1
+MAX_TIME_LIMIT = (2**31 - 60) // 60
+MAX_GPUS = 65_535
+
 
 class Status(StrEnum):
     """The documented vocabulary, in the order in which a job moves through it."""

@@ -14,9 +14,10 @@ def select(header: str | None, size: int) -> tuple[int, int] | None:
 
     A header that is malformed, of another unit or for several ranges counts as none, which the RFC
     allows; one that asks for what is not there raises RangeNotSatisfiable. Of an empty log the
-    whole is sent: nothing could be named in a Content-Range.
+    whole is sent, whatever is asked for: a job that has printed nothing and one that has not made
+    its log yet are the same to whoever reads it.
     """
-    found = _ONE_RANGE.fullmatch(header) if header else None
+    found = _ONE_RANGE.fullmatch(header) if header and size else None
     if found is None or not (found[1] or found[2]):
         return None
     if not found[1]:
@@ -30,7 +31,7 @@ def select(header: str | None, size: int) -> tuple[int, int] | None:
     return first, min(last, size - 1) + 1
 
 
-def _suffix(length: int, size: int) -> tuple[int, int] | None:
+def _suffix(length: int, size: int) -> tuple[int, int]:
     if length == 0:
         raise RangeNotSatisfiable(size)
-    return (max(0, size - length), size) if size else None
+    return max(0, size - length), size

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 
 import falcon
 
@@ -37,8 +37,11 @@ def send_all(resp: falcon.Response, elements: list[object]) -> None:
 
 def send_stream(resp: falcon.Response, elements: Iterable[object]) -> None:
     """An array of any length, made while it is sent."""
+    chunks = array_chunks(elements)
+    # Made before the answer begins, so that trouble there is still told with a status of its own.
+    first = next(chunks)
     resp.content_type = JSON
-    resp.stream = array_chunks(elements)
+    resp.stream = chain((first,), chunks)
 
 
 def array_chunks(elements: Iterable[object]) -> Iterator[bytes]:

@@ -15,13 +15,19 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, WithJsonSc
 from typing_extensions import TypedDict
 
 from slurmbatch.errors import Fault
-from slurmbatch.model import ArgValue, NewBatch
+from slurmbatch.model import (
+    MAX_CPU,
+    MAX_GPUS,
+    MAX_MEMORY,
+    MAX_TIME_LIMIT,
+    ArgValue,
+    NewBatch,
+)
 
 MAX_FAULTS = 100
 _CLOSED = ConfigDict(strict=True, extra="forbid")
 
 Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
-Amount = Annotated[int, Field(ge=1, le=2**63 - 1)]
 _ARGUMENTS = {
     "type": "object",
     "additionalProperties": {"type": ["string", "integer", "number", "boolean"]},
@@ -43,10 +49,24 @@ class NewHardware(TypedDict):
         ]
     ]
     cpu: NotRequired[
-        Annotated[Amount, Field(description="CPUs per job. Needed unless the tool has a default.")]
+        Annotated[
+            int,
+            Field(
+                ge=1,
+                le=MAX_CPU,
+                description="CPUs per job. Needed unless the tool has a default.",
+            ),
+        ]
     ]
     memory: NotRequired[
-        Annotated[Amount, Field(description="MiB per job. Needed unless the tool has a default.")]
+        Annotated[
+            int,
+            Field(
+                ge=1,
+                le=MAX_MEMORY,
+                description="MiB per job. Needed unless the tool has a default.",
+            ),
+        ]
     ]
 
 
@@ -55,11 +75,11 @@ class NewSlurmOptions(TypedDict):
 
     __pydantic_config__ = _CLOSED  # type: ignore[misc]
 
-    time_limit: NotRequired[Annotated[Amount, Field(description="Minutes.")]]
+    time_limit: NotRequired[Annotated[int, Field(ge=1, le=MAX_TIME_LIMIT, description="Minutes.")]]
     partition: NotRequired[Text]
     account: NotRequired[Text]
     qos: NotRequired[Text]
-    gpus: NotRequired[Annotated[int, Field(ge=0, le=2**63 - 1, description="GPUs per job.")]]
+    gpus: NotRequired[Annotated[int, Field(ge=0, le=MAX_GPUS, description="GPUs per job.")]]
 
 
 class NewBatchBody(TypedDict):

@@ -36,7 +36,7 @@ from slurmbatch.model import (
     parse_log_id,
 )
 from slurmbatch.places import log_parts
-from slurmbatch.store import Idempotency, NewArray, Store, new_id
+from slurmbatch.store import Idempotency, NewArray, Store, is_id, new_id
 
 DEFAULT_MAX_ARRAY_SIZE = 1001
 # While one of these is down, what is shown may be out of date.
@@ -56,6 +56,7 @@ class Rules:
     max_script_bytes: int
     array_size: int | None
     submit_wait: float
+    claims_dir: Path | None = None
     poll_late: float = late_after(2.0)
 
 
@@ -184,8 +185,11 @@ class Batches:
     def _arrays(self, batch: Batch, resolved: Resolved) -> list[NewArray]:
         filesystems = [self._offer.filesystems[name] for name in batch.hardware.filesystems]
         tool, rules = resolved.tool, self._rules
+        prefix = f"sb-{self._store.instance}-"
+        # Stands for every array's own: only the length counts here.
+        claims = rules.claims_dir / _tag(prefix) if rules.claims_dir and not tool.requeue else None
         setting = script.setting_for(
-            tool, batch.batch_id, resolved.fixed_args, filesystems, rules.work_dir
+            tool, batch.batch_id, resolved.fixed_args, filesystems, rules.work_dir, claims
         )
         tasks = (script.task_for(tool, i, own) for i, own in enumerate(resolved.variable_args))
         try:
@@ -197,8 +201,7 @@ class Batches:
             )  # fmt: skip
         except ValueError as error:
             raise Invalid([Fault("/variable_args", f"{error}.")]) from error
-        prefix = f"sb-{self._store.instance}-"
-        return [NewArray(f"{prefix}{secrets.token_hex(12)}", size) for size in sizes]
+        return [NewArray(_tag(prefix), size) for size in sizes]
 
     def _max_tasks(self) -> int:
         # Task numbers go from 1 to MaxArraySize - 1. Kept across restarts, in case Slurm is down.
@@ -218,6 +221,8 @@ class Batches:
         name: str | None = None,
     ) -> tuple[list[Batch], str | None]:
         """Newest first, and the batch id after which the next page begins, if there is one."""
+        if after is not None and not is_id(after):
+            raise Malformed("after: expected the id of a batch.")
         found = self._store.batches.list(
             caller.user_id,
             limit=None if limit is None else limit + 1,
@@ -327,3 +332,7 @@ class Batches:
         _log.info("all batches deleted", n_batches=count, user=caller.user_id,
                   request_id=request_id)  # fmt: skip
         return count
+
+
+def _tag(prefix: str) -> str:
+    return f"{prefix}{secrets.token_hex(12)}"

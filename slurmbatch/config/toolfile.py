@@ -75,7 +75,9 @@ def _beyond(key: str, value: int | None, limit_key: str, limit: int | None) -> I
 Scalar = Annotated[Any, PlainValidator(_scalar, json_schema_input_type=str | int | float | bool)]
 Number = Annotated[float, PlainValidator(_number, json_schema_input_type=float)]
 Word = Annotated[str, Field(pattern=_SLURM_WORD)]
-Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Cpus = Annotated[int, Field(ge=1, le=model.MAX_CPU)]
+Memory = Annotated[int, Field(ge=1, le=model.MAX_MEMORY)]
+Minutes = Annotated[int, Field(ge=1, le=model.MAX_TIME_LIMIT)]
 
 
 class ParameterTable(Section):
@@ -146,17 +148,17 @@ class ParameterTable(Section):
 class HardwareTable(Section):
     """What a job gets where its batch says nothing, and the most that a batch may ask for."""
 
-    cpu: Positive | None = Field(
+    cpu: Cpus | None = Field(
         default=None, description="CPUs of each job. Left out: each batch must say."
     )
-    memory: Positive | None = Field(
+    memory: Memory | None = Field(
         default=None, description="Memory in MiB. Left out: each batch must say."
     )
     filesystems: Texts = Field(default=(), description="Ids of filesystems in the settings.")
-    max_cpu: Positive | None = Field(
+    max_cpu: Cpus | None = Field(
         default=None, description="The most CPUs of each job. Left out: Slurm decides."
     )
-    max_memory: Positive | None = Field(
+    max_memory: Memory | None = Field(
         default=None, description="The most MiB. Left out: Slurm decides."
     )
 
@@ -171,25 +173,23 @@ class SlurmTable(Section):
     A list that is not there allows anything, an empty one nothing but the default.
     """
 
-    time_limit: Positive | None = Field(
+    time_limit: Minutes | None = Field(
         default=None, description="The time limit in minutes. Left out: the partition's."
     )
     partition: Word = Field(default="", description="The partition. Empty: Slurm's default.")
     account: Word = Field(default="", description="The account. Empty: Slurm's default.")
     qos: Word = Field(default="", description="The quality of service. Empty: Slurm's default.")
-    gpus: int = Field(default=0, ge=0, le=65_535, description="GPUs of each job.")
+    gpus: int = Field(default=0, ge=0, le=model.MAX_GPUS, description="GPUs of each job.")
     partitions: Texts | None = Field(
         default=None, description="Partitions that a batch may choose."
     )
     accounts: Texts | None = Field(default=None, description="Accounts that a batch may choose.")
     qos_list: Texts | None = Field(default=None, description="Qualities of service to choose from.")
-    max_time_limit: Positive | None = Field(
-        default=None, description="The most minutes to ask for."
-    )
+    max_time_limit: Minutes | None = Field(default=None, description="The most minutes to ask for.")
     max_gpus: int | None = Field(
         default=None,
         ge=0,
-        le=65_535,
+        le=model.MAX_GPUS,
         description="The most GPUs to ask for. Left out: as many as `gpus`.",
     )
 

@@ -12,6 +12,7 @@ import errno
 import fcntl
 import json
 import os
+import pwd
 import socket
 import sqlite3
 import stat
@@ -228,10 +229,14 @@ class Database:
 
 
 def _prepare(path: Path) -> None:
-    """Makes the directory (0700) and the file (0600); refuses ones that others can get at."""
+    """Makes the directory (0700) and the file (0600); refuses ones that are another account's, or
+    that others can get at."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Before there is a file: root could make one that the daemon's account cannot open.
+        _check_owner(path.parent)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        _check_owner(path)
         modes = {path: path.stat(), path.parent: path.parent.stat()}
     except OSError as error:
         raise StoreUnavailable(f"{path}: {error.strerror}") from error
@@ -241,6 +246,22 @@ def _prepare(path: Path) -> None:
                 f"{place} is open to others (mode {stat.S_IMODE(status.st_mode):04o}): "
                 f"chmod go= {place}"
             )
+
+
+def _check_owner(place: Path) -> None:
+    owner = place.stat().st_uid
+    if owner != os.geteuid():
+        raise StoreUnavailable(
+            f"{place} belongs to {_account(owner)}: run this as that account, "
+            f"not as {_account(os.geteuid())}"
+        )
+
+
+def _account(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
 
 
 def _lock_file(path: Path, suffix: str) -> IO[str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import threading
 import time
 
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
+_SHAPE = re.compile(f"[0-7][{_DIGITS}]{{25}}")
 _lock = threading.Lock()
 _last = 0
 
@@ -18,3 +20,8 @@ def new_id() -> str:
         _last = max(int(time.time() * 1000) << 80 | secrets.randbits(80), _last + 1)
         number = _last
     return "".join(_DIGITS[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+def is_id(text: str) -> bool:
+    """Whether it could have been made here; there need not be anything under it."""
+    return _SHAPE.fullmatch(text) is not None

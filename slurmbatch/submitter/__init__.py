@@ -24,6 +24,7 @@ from slurmbatch.errors import (
 )
 from slurmbatch.health import Health
 from slurmbatch.journal import get
+from slurmbatch.logs import remove_batch
 from slurmbatch.model import ArraySpec, ArrayState, JobReport
 from slurmbatch.slurm.port import SlurmPort
 from slurmbatch.states import ENDS
@@ -82,6 +83,7 @@ class Submitter:
                 if self.health.failed("slurmctld", now, error.detail):
                     _log.warning("Slurm does not answer, what waits is kept", error=error.detail)
         for batch_id in self.store.arrays.purge(now):
+            remove_batch(self.terms.log_dir, batch_id)
             _log.info("records of a deleted batch removed", batch_id=batch_id)
         if self._is_past(self._swept_at, 3600, now):
             self._swept_at = now

@@ -66,6 +66,7 @@ class FakeBatches:
     request_ids: list[str] = field(default_factory=list)
     broken: Exception | None = None
     broken_submit: SlurmbatchError | None = None
+    broken_rows: SlurmbatchError | None = None
 
     def add(self, user: str, n_jobs: int = 1, **changes: Any) -> Batch:
         """Keep a batch of this user's, its jobs all submitted."""
@@ -238,10 +239,16 @@ class FakeBatches:
             if parsed is None or parsed[0] != batch_id:
                 raise Malformed("after: expected the id of a job of this batch.")
             index = parsed[1]
-        found = (job for job in self.jobs_of[batch_id] if job.index > index)
+        found = (job for job in self._rows(batch_id) if job.index > index)
         chosen = (job for job in found if not statuses or job.status in statuses)
         return iter([job for job, _ in zip(chosen, range(limit), strict=False)]
                     if limit is not None else chosen)  # fmt: skip
+
+    def _rows(self, batch_id: str) -> Iterator[Job]:
+        """Read while they are asked for, as from a database."""
+        if self.broken_rows is not None:
+            raise self.broken_rows
+        yield from self.jobs_of[batch_id]
 
     def job(self, caller: Caller, batch_id: str, job_id: str) -> Job:
         self._asked("job")

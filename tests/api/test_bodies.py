@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from slurmbatch.api import shapes
 from slurmbatch.errors import RefusedBySlurm, SlurmUnreachable, StoreFull, StoreUnavailable
-from slurmbatch.model import NewBatch
+from slurmbatch.model import MAX_CPU, MAX_GPUS, MAX_MEMORY, MAX_TIME_LIMIT, NewBatch
 from tests.api.conftest import MAX_BODY, Api
 from tests.api.fakes import FakeBatches
 
@@ -25,6 +25,12 @@ GOOD: dict[str, Any] = {
     "slurm": {"time_limit": 30, "partition": "main", "account": "phys", "qos": "normal", "gpus": 0},
 }
 GONE = object()
+LARGEST = {
+    "hardware/cpu": MAX_CPU,
+    "hardware/memory": MAX_MEMORY,
+    "slurm/time_limit": MAX_TIME_LIMIT,
+    "slurm/gpus": MAX_GPUS,
+}
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
@@ -86,7 +92,7 @@ def test_the_least_that_is_a_batch(api: Api, batches: FakeBatches) -> None:
         ("hardware/memory", GONE),
         ("slurm", {}),
         ("slurm", GONE),
-        ("slurm/gpus", 2**63 - 1),
+        *LARGEST.items(),
     ],
 )
 def test_bodies_that_are_right(api: Api, path: str, value: Any) -> None:
@@ -164,6 +170,8 @@ FAULTY: list[tuple[str, Any, str]] = [
       for name in ("cpu", "memory") for value in [*NO_NUMBERS, 0, -1]),
     *(("slurm/time_limit", value, "/slurm/time_limit") for value in [*NO_NUMBERS, 0, -30]),
     *(("slurm/gpus", value, "/slurm/gpus") for value in [*NO_NUMBERS, -1]),
+    *((path, value, f"/{path}")
+      for path, most in LARGEST.items() for value in (most + 1, 2**32 + 1, 2**63 - 1)),
     *((name, value, f"/{name}")
       for name in ("hardware", "slurm", "fixed_args") for value in NO_OBJECTS),
     *(("variable_args", value, "/variable_args") for value in NO_ARRAYS),

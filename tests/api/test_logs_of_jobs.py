@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 from falcon import testing
 
-from slurmbatch.api.ranges import select
-from slurmbatch.errors import RangeNotSatisfiable
 from tests.api.conftest import Api
 from tests.api.fakes import FakeBatches
 
@@ -101,11 +99,17 @@ def test_ranges_outside(api: Api, path: str, value: str) -> None:
     assert answer.headers["content-range"] == f"bytes */{len(TEXT)}"
 
 
-def test_the_range_of_an_empty_log() -> None:
-    assert select("bytes=-5", 0) is None
-    for header in ("bytes=0-", "bytes=0-0", "bytes=-0"):
-        with pytest.raises(RangeNotSatisfiable):
-            select(header, 0)
+@pytest.mark.parametrize("value", ["bytes=0-", "bytes=0-0", "bytes=7-", "bytes=-0", "bytes=-5"])
+@pytest.mark.parametrize("is_made", [True, False])
+def test_the_range_of_an_empty_log(
+    api: Api, log_file: Path, path: str, value: str, is_made: bool
+) -> None:
+    log_file.unlink()
+    if is_made:
+        log_file.touch()
+    answer = ranged(api, path, value)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert "content-range" not in answer.headers
 
 
 def test_a_range_that_is_for_something_else(api: Api, path: str) -> None:

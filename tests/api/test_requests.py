@@ -286,7 +286,6 @@ def test_what_is_gone_is_not_unchanged(api: Api) -> None:
 
 ERRORS: list[tuple[Exception, int, str]] = [
     (errors.Malformed(), 400, "malformed"),
-    (errors.Forbidden(), 403, "forbidden"),
     (errors.NotFound(), 404, "not-found"),
     (errors.Conflict(), 409, "conflict"),
     (errors.LogUnreadable(), 409, "log-unreadable"),
@@ -314,6 +313,18 @@ def test_errors(api: Api, batches: FakeBatches, error: Any, status: int, name: s
     assert ("errors" in answer.json) is (name == "invalid")
     if status == 416:
         assert answer.headers["content-range"] == "bytes */7"
+
+
+@pytest.mark.parametrize("query", ["", "?limit=10", "?status=FAILED"])
+@pytest.mark.parametrize("n_jobs", [0, 1, 1000])
+def test_trouble_while_jobs_are_read(
+    api: Api, batches: FakeBatches, query: str, n_jobs: int
+) -> None:
+    batch = batches.add("anna", n_jobs)
+    batches.broken_rows = errors.StoreUnavailable()
+    answer = api.get(f"/batches/{batch.batch_id}/jobs{query}")
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"]
 
 
 def test_every_kind_of_error_was_looked_at() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from slurmbatch.errors import SlurmBusy, SlurmRefused
-from slurmbatch.model import SlurmOptions
+from slurmbatch.model import MAX_CPU, MAX_MEMORY, MAX_TIME_LIMIT, SlurmOptions
 from slurmbatch.sandbox import Sandbox
 from slurmbatch.slurm import quirks
 from slurmbatch.slurm.port import SubmitRequest
@@ -215,3 +215,23 @@ def test_what_no_node_can_run_is_accepted_and_says_why_it_waits(
     number = lenient.run(request)
     lenient.until(lambda: {row.reason for row in lenient.live(request.tag)} == {reason})
     lenient.slurm.cancel(number)
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown"),
+    [
+        ({"cpu": MAX_CPU}, f"CPUs/Task={MAX_CPU}"),
+        ({"memory": MAX_MEMORY}, "MinMemoryNode=2P"),
+        (options(time_limit=MAX_TIME_LIMIT), "TimeLimit=24855-03:13:00"),
+    ],
+)
+def test_the_largest_numbers_are_taken_as_they_are(
+    cluster: Sandbox, asked: dict[str, Any], shown: str
+) -> None:
+    lenient = RealSite(cluster)
+    number = lenient.submit(replace(lenient.request(n=1), **asked))
+    try:
+        told = cluster.run(["scontrol", "show", "job", str(number)]).stdout.split()
+        assert shown in told
+    finally:
+        lenient.slurm.cancel(number)

@@ -475,6 +475,20 @@ class TestTheFile:
         assert store._db.sql("PRAGMA query_only") == [(1,)]
         assert store._db.sql("PRAGMA wal_autocheckpoint") == [(0,)]
 
+    @pytest.mark.parametrize("exclusive", [True, False])
+    def test_a_directory_of_another_account_s_is_refused(
+        self, tmp_path: Path, exclusive: bool
+    ) -> None:
+        place = Path("/")
+        if os.geteuid() == 0:
+            place = tmp_path / "state"
+            place.mkdir(mode=0o700)
+            os.chown(place, 12_345, -1)
+        before = sorted(place.iterdir())
+        with pytest.raises(StoreUnavailable, match=f"{place} belongs to .*: run this as that acc"):
+            open_store(place / "x.sqlite", exclusive=exclusive)
+        assert sorted(place.iterdir()) == before
+
     @pytest.mark.parametrize("what", ["file", "directory"])
     def test_loose_modes_are_refused(self, path: Path, what: str) -> None:
         open_store(path, exclusive=True).close()

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -16,13 +17,14 @@ from falcon.inspect import inspect_routes
 from typing_extensions import is_typeddict
 
 from slurmbatch import errors, states
-from slurmbatch.api import answers, create_app, problems, shapes
+from slurmbatch.api import answers, body, create_app, problems, shapes
 from slurmbatch.api.operations import OPERATIONS, Operation
 from slurmbatch.cli import main
+from slurmbatch.config import load
 from slurmbatch.config.reference import tables
 from slurmbatch.config.schema import SettingsFile
 from slurmbatch.config.toolfile import ToolFile
-from slurmbatch.model import Status
+from slurmbatch.model import MAX_CPU, MAX_GPUS, MAX_MEMORY, MAX_TIME_LIMIT, Status
 from slurmbatch.states import page as waiting
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +34,7 @@ COMMANDS = (ROOT / "docs/commands.md").read_text()
 SETTINGS = (ROOT / "docs/settings.md").read_text()
 README = (ROOT / "README.md").read_text()
 # Errors of the table that no endpoint gives yet.
-NEVER_ANSWERED = {problems.KINDS[each] for each in (errors.Forbidden, errors.SlurmUnreachable)}
+NEVER_ANSWERED = {problems.KINDS[errors.SlurmUnreachable]}
 # Fields of a new batch, which have the same names as sections of the settings.
 OF_BODIES = {f"slurm.{name}" for name in shapes.NewSlurmOptions.__annotations__}
 
@@ -106,12 +108,29 @@ class TestHttp:
         for name in shapes.NewSlurmOptions.__annotations__:
             assert f"`slurm.{name}`" in table
 
+    @pytest.mark.parametrize(
+        ("field", "most"),
+        [
+            ("hardware.cpu", MAX_CPU),
+            ("hardware.memory", MAX_MEMORY),
+            ("slurm.time_limit", MAX_TIME_LIMIT),
+            ("slurm.gpus", MAX_GPUS),
+        ],
+    )
+    def test_the_largest_numbers_are_there(self, field: str, most: int) -> None:
+        assert re.search(rf"^\| `{field}` \| whole number, \d to {most} \|", HTTP, re.MULTILINE)
+
     def test_every_error_is_there_with_its_status(self) -> None:
         kinds = {*problems.KINDS.values(), problems.METHOD_NOT_ALLOWED, problems.BUG}
         for kind in kinds - NEVER_ANSWERED:
             assert re.search(rf"^\| {kind.status} \|.*`{kind.name}`", HTTP, re.MULTILINE), kind
         for name in answers.ProblemView.__annotations__:
             assert f"`{name}`" in HTTP
+
+    def test_every_bound_of_a_body_is_there(self) -> None:
+        strictly = HTTP.partition("A body is read strictly")[2]
+        assert f"no more than {body.MAX_MEMBERS} of them" in strictly
+        assert f"at most {body.MAX_DEPTH} levels" in " ".join(strictly.split())
 
     def test_every_class_of_reasons_is_there(self) -> None:
         code = "".join(each.read_text() for each in (ROOT / "slurmbatch").rglob("*.py"))
@@ -195,6 +214,18 @@ class TestSettings:
                 assert key in keys | OF_BODIES, f"{page.name}: {key}"
 
 
+def keys_of(text: str) -> set[tuple[str, str]]:
+    """The tables and keys of a TOML text."""
+    tables = tomllib.loads(text).items()
+    return {(name, key) for name, table in tables if isinstance(table, dict) for key in table}
+
+
+def made_by(target: str) -> str:
+    """What make would do."""
+    asked = ["make", "--dry-run", "--directory", str(ROOT), target]
+    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+
+
 class TestPages:
     @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
     def test_links_lead_somewhere(self, page: Path) -> None:
@@ -218,6 +249,26 @@ class TestPages:
     def test_python_on_the_front_page_is_python(self) -> None:
         for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
             compile(code, "README.md", "exec")
+
+    def test_the_settings_on_the_front_page_are_settings(self, tmp_path: Path) -> None:
+        file, tool = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+        (tmp_path / "tools.d").mkdir()
+        (tmp_path / "slurmbatch.toml").write_text(file)
+        (tmp_path / "tools.d" / "greet.toml").write_text(tool)
+        settings = load(tmp_path / "slurmbatch.toml")
+        assert [each.id for each in settings.filesystems] == ["scratch"]
+        assert [each.name for each in settings.tools["greet"].parameters] == ["name"]
+        assert {"jobs.log_dir", "store.path"} <= {f"{t}.{k}" for t, k in keys_of(file)}
+
+    def test_programs_on_the_front_page_are_there_after_make_demo(self) -> None:
+        first = README.partition("## A first batch")[2].partition("## Run it for real")[0]
+        assert "curl " in first
+        assert " curl=curl" in made_by("demo")
+        # The virtual environment is not in the PATH.
+        assert not re.search(r"(?<!/bin/)`?slurmbatch (demo|sandbox)", first)
+
+    def test_the_time_of_a_new_batch_is_measured_by_make_bench(self) -> None:
+        assert "pytest --benchmark-only -q tests/benchmarks/test_post.py" in made_by("bench")
 
     def test_the_help_of_the_program_is_quick_and_whole(self) -> None:
         told = subprocess.run(

@@ -665,6 +665,16 @@ class TestCancelAndDelete:
             for array in world.slurm.arrays for task in array.tasks.values()
         )  # fmt: skip
 
+    def test_what_it_has_printed_goes_with_it(self, world: World) -> None:
+        kept, deleted = world.post(3), world.post(3)
+        world.tick()
+        logs = world.directory / "logs"
+        (next((logs / deleted).iterdir()) / "1.log").write_text("hello\n")
+        world.batches.delete(ALICE, deleted)
+        for _ in range(3):
+            world.tick()
+        assert {each.name for each in logs.iterdir()} == {kept}
+
     def test_another_s_id_is_never_cancelled(self, world: World) -> None:
         batch_id = world.post(1)
         world.slurm.save()
@@ -844,3 +854,15 @@ def test_a_new_batch_whose_arguments_do_not_fit_a_script_is_refused(world: World
     world.batches._rules = Rules(world.directory, None, 500, None, 0.0)
     with pytest.raises(Invalid):
         world.batches.submit(ALICE, NewBatch("t", variable_args=({"n": 1},) * 3))
+
+
+@pytest.mark.parametrize("tool", ["t", "again"])
+@pytest.mark.parametrize("claims", [True, False])
+def test_every_script_is_within_the_limit(tmp_path: Path, tool: str, claims: bool) -> None:
+    world = World(tmp_path, claims=claims, max_script_bytes=4096)
+    world.post(400, tool=tool)
+    world.submitter.tick(world.slurm.now)
+    sizes = [len(array.request.script.encode()) for array in world.slurm.arrays]
+    world.store.close()
+    assert len(sizes) > 1
+    assert max(sizes) <= 4096

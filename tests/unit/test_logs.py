@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from slurmbatch import logs
+from slurmbatch import journal, logs
 from slurmbatch.errors import LogUnreadable, Unavailable
-from slurmbatch.logs import JobLog, last_bytes, open_log, tail_lines
+from slurmbatch.logs import JobLog, last_bytes, open_log, remove_batch, tail_lines
 
 SECRET = b"root:x:0:0"
 
@@ -21,6 +23,14 @@ def job_log(tmp_path: Path) -> JobLog:
     root = tmp_path / "logs"
     (root / "01" / "batch").mkdir(parents=True)
     return JobLog(root, ("01", "batch", "0.log"), os.getuid())
+
+
+@pytest.fixture
+def journal_text() -> Iterator[io.StringIO]:
+    stream = io.StringIO()
+    journal.configure("info", stream)
+    yield stream
+    journal.configure("info")
 
 
 def path_of(job_log: JobLog) -> Path:
@@ -250,3 +260,50 @@ def test_the_last_bytes_of_what_is_not_readable(job_log: JobLog) -> None:
     assert last_bytes(job_log, 10) == b""
     path_of(job_log).symlink_to("/etc/passwd")
     assert last_bytes(job_log, 10) == b""
+
+
+class TestRemoving:
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> Path:
+        """Logs of two batches, and something beside them that is nobody's business."""
+        for name in ("logs/one/0.0", "logs/two/0.0", "home"):
+            (tmp_path / name).mkdir(parents=True)
+            (tmp_path / name / "1.log").write_text("x")
+        return tmp_path / "logs"
+
+    def test_one_batch_and_no_other(self, root: Path) -> None:
+        before = open_files()
+        remove_batch(root, "one")
+        assert {each.name for each in root.iterdir()} == {"two"}
+        assert (root / "two" / "0.0" / "1.log").exists()
+        assert open_files() == before
+
+    def test_of_one_that_never_printed(self, root: Path, journal_text: io.StringIO) -> None:
+        remove_batch(root, "three")
+        assert journal_text.getvalue() == ""
+
+    @pytest.mark.parametrize("at", ["logs/one/0.0/2.log", "logs/one/1.0"])
+    def test_a_link_is_removed_and_not_what_it_leads_to(self, root: Path, at: str) -> None:
+        (root.parent / at).symlink_to(root.parent / "home")
+        remove_batch(root, "one")
+        assert not (root / "one").exists()
+        assert (root.parent / "home" / "1.log").exists()
+
+    def test_a_link_in_its_place_is_left_and_said(
+        self, root: Path, journal_text: io.StringIO
+    ) -> None:
+        (root / "three").symlink_to(root.parent / "home")
+        remove_batch(root, "three")
+        assert (root.parent / "home" / "1.log").exists()
+        assert "logs of a deleted batch stay" in journal_text.getvalue()
+        assert "batch_id=three" in journal_text.getvalue()
+
+    def test_a_root_that_is_away_is_said(self, root: Path, journal_text: io.StringIO) -> None:
+        remove_batch(root.parent / "unmounted", "one")
+        assert "logs of a deleted batch stay" in journal_text.getvalue()
+
+    @pytest.mark.parametrize("name", ["", ".", "..", "one/0.0", "/", "a\0b"])
+    def test_a_name_that_is_none(self, root: Path, name: str) -> None:
+        with pytest.raises(ValueError, match="not the name"):
+            remove_batch(root, name)
+        assert (root / "one" / "0.0" / "1.log").exists()

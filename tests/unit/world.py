@@ -82,8 +82,9 @@ class Fate:
 
 class World:
     def __init__(self, directory: Path, *, claims: bool = False, array_size: int | None = None,
-                 fate: Fate | None = None) -> None:  # fmt: skip
+                 fate: Fate | None = None, max_script_bytes: int = 262_144) -> None:  # fmt: skip
         self.directory, self.array_size = directory, array_size
+        self.max_script_bytes = max_script_bytes
         self.slurm = FakeSlurm()
         self.fate = fate or Fate()
         self.claims = Claims(directory / "claims") if claims else None
@@ -115,7 +116,10 @@ class World:
             lambda: self.slurm.now - self.stepped,
         )  # fmt: skip
         offer = Offer(terms.tools, terms.filesystems, 10_000, 65536)
-        rules = Rules(self.directory / "logs", None, 262_144, self.array_size, submit_wait=0.0)
+        rules = Rules(
+            self.directory / "logs", self.directory, self.max_script_bytes, self.array_size,
+            submit_wait=0.0, claims_dir=self.claims.root if self.claims else None,
+        )  # fmt: skip
         self.batches = Batches(
             store, offer, rules, self.doorbell, self.health, clock=lambda: self.slurm.now
         )
