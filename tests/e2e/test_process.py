@@ -14,7 +14,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 
 def free_port() -> int:
@@ -37,12 +40,12 @@ class Site:
         )
         self.write(directory, directory / "logs")
 
-    def write(self, directory: Path, logs: Path) -> None:
+    def write(self, directory: Path, logs: Path, more: str = "") -> None:
         self.config.write_text(
             f"[server]\nport = {self.port}\nsubmit_wait = 0.5\n"
             f'[store]\npath = "{directory}/state/x.sqlite"\n'
             f'[jobs]\nlog_dir = "{logs}"\nwork_dir = "{directory}"\n'
-            f'[slurm]\nbin_dir = "{directory}/bin"\n[tools]\ndir = "{directory}/tools.d"\n'
+            f'[slurm]\nbin_dir = "{directory}/bin"\n[tools]\ndir = "{directory}/tools.d"\n' + more
         )
 
     def command(self, *arguments: str) -> list[str]:
@@ -55,8 +58,11 @@ class Site:
         )  # fmt: skip
         return made.stdout.splitlines()[-1]
 
-    def start(self) -> subprocess.Popen[str]:
-        process = subprocess.Popen(self.command("serve"), stderr=subprocess.PIPE, text=True)
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            arguments or self.command("serve"), stderr=subprocess.PIPE, text=True,
+            env={**os.environ, **environment},
+        )  # fmt: skip
         wait_until(lambda: answers(self.url))
         return process
 
@@ -204,3 +210,137 @@ def test_a_log_directory_that_cannot_be_made_is_told_as_such(site: Site, tmp_pat
     assert done.returncode == 1
     assert "jobs.log_dir" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_settings_that_the_environment_names(site: Site) -> None:
+    process = site.start(
+        sys.executable, "-m", "slurmbatch", "serve", SLURMBATCH_CONFIG=str(site.config)
+    )
+    process.terminate()
+    _, log = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert f"http://127.0.0.1:{site.port}" in log
+
+
+HANGS = """\
+#!/bin/sh
+echo "$0 $*" >> "$(dirname "$0")/../asked"
+exec sleep 600
+"""
+
+
+def test_told_to_stop_while_slurm_hangs_it_exits_0_in_time(site: Site, tmp_path: Path) -> None:
+    for name in ("sbatch", "squeue", "scontrol", "sacct", "scancel"):
+        (tmp_path / "bin" / name).write_text(HANGS)
+        (tmp_path / "bin" / name).chmod(0o755)
+    process = site.start()
+    try:
+        # Both threads wait for an answer: the poller for a list, the submitter for an id.
+        httpx.post(
+            f"{site.url}/batches", json={"tool_id": "t"}, headers={"Authorization": site.key()}
+        )
+        wait_until(lambda: all(f"/{each} " in asked(tmp_path) for each in ("squeue", "sbatch")))
+        begun = time.monotonic()
+        process.terminate()
+        _, log = process.communicate(timeout=20)
+        assert time.monotonic() - begun < 10
+        assert process.returncode == 0
+        assert 'event="stopped"' in log.splitlines()[-1]
+    finally:
+        process.kill()
+        process.wait()
+
+
+def asked(directory: Path) -> str:
+    file = directory / "asked"
+    return file.read_text() if file.exists() else ""
+
+
+# --- tokens --------------------------------------------------------------------------------------
+
+ISSUERS = """\
+[[auth.jwt]]
+issuer = "https://shared.example"
+audience = "slurmbatch"
+algorithms = ["HS256"]
+secret_file = "shared.secret"
+
+[[auth.jwt]]
+issuer = "https://public.example"
+audience = "slurmbatch"
+algorithms = ["RS256"]
+public_key_file = "public.pem"
+user_claim = "username"
+"""
+SECRET = b"0123456789abcdef0123456789abcdef"
+RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+@pytest.fixture
+def with_tokens(site: Site, tmp_path: Path) -> Iterator[str]:
+    """A running daemon that takes tokens of two issuers; gives its URL."""
+    site.write(tmp_path, tmp_path / "logs", ISSUERS)
+    (tmp_path / "shared.secret").touch(mode=0o600)
+    (tmp_path / "shared.secret").write_bytes(SECRET + b"\n")
+    pem = RSA.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "public.pem").write_bytes(pem)
+    process = site.start()
+    yield site.url
+    process.kill()
+    process.communicate()
+
+
+def shared(**changes: object) -> str:
+    claims = {"iss": "https://shared.example", "sub": "alice", **lasting(), **changes}
+    return jwt.encode(claims, SECRET, "HS256")
+
+
+def public(**changes: object) -> str:
+    claims = {"iss": "https://public.example", "username": "bob", **lasting(), **changes}
+    return jwt.encode(claims, RSA, "RS256")
+
+
+def lasting() -> dict[str, object]:
+    now = int(time.time())
+    return {"aud": "slurmbatch", "iat": now, "exp": now + 600}
+
+
+def listed(url: str, token: str) -> httpx.Response:
+    return httpx.get(f"{url}/batches", headers={"Authorization": f"Bearer {token}"})
+
+
+def test_each_token_is_of_its_user_and_shows_what_is_theirs(with_tokens: str) -> None:
+    made = httpx.post(
+        f"{with_tokens}/batches", json={"tool_id": "t"},
+        headers={"Authorization": f"Bearer {shared()}"},
+    )  # fmt: skip
+    assert made.status_code == 201
+    assert [each["batch_id"] for each in listed(with_tokens, shared()).json()] == [
+        made.json()[0]["batch_id"]
+    ]
+    for other in (public(), shared(sub="carol")):
+        answer = listed(with_tokens, other)
+        assert (answer.status_code, answer.json()) == (200, [])
+
+
+def test_tokens_that_are_not_good(with_tokens: str) -> None:
+    header, claims, signature = shared().split(".")
+    unsigned = jwt.encode({}, "", "none").partition(".")[0]
+    bad = (
+        shared(exp=int(time.time()) - 600),
+        shared(aud="another"),
+        shared(iss="https://public.example"),
+        shared(iss="https://nobody.example"),
+        public(username=""),
+        jwt.encode({"iss": "https://shared.example", "sub": "alice", **lasting()}, b"x" * 32),
+        f"{unsigned}.{claims}.",
+        f"{header}.{claims}.{signature[::-1]}",
+        "x.y.z",
+    )
+    for token in bad:
+        answer = listed(with_tokens, token)
+        assert answer.status_code == 401, token
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    # What they were made from is good.
+    for token in (shared(), public()):
+        assert listed(with_tokens, token).status_code == 200
