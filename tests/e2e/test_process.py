@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import hmac
 import http.client
-import json
 import os
 import signal
 import socket
@@ -15,12 +12,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 
@@ -44,12 +40,12 @@ class Site:
         )
         self.write(directory, directory / "logs")
 
-    def write(self, directory: Path, logs: Path) -> None:
+    def write(self, directory: Path, logs: Path, more: str = "") -> None:
         self.config.write_text(
             f"[server]\nport = {self.port}\nsubmit_wait = 0.5\n"
             f'[store]\npath = "{directory}/state/x.sqlite"\n'
             f'[jobs]\nlog_dir = "{logs}"\nwork_dir = "{directory}"\n'
-            f'[slurm]\nbin_dir = "{directory}/bin"\n[tools]\ndir = "{directory}/tools.d"\n'
+            f'[slurm]\nbin_dir = "{directory}/bin"\n[tools]\ndir = "{directory}/tools.d"\n' + more
         )
 
     def command(self, *arguments: str) -> list[str]:
@@ -62,8 +58,11 @@ class Site:
         )  # fmt: skip
         return made.stdout.splitlines()[-1]
 
-    def start(self) -> subprocess.Popen[str]:
-        process = subprocess.Popen(self.command("serve"), stderr=subprocess.PIPE, text=True)
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            arguments or self.command("serve"), stderr=subprocess.PIPE, text=True,
+            env={**os.environ, **environment},
+        )  # fmt: skip
         wait_until(lambda: answers(self.url))
         return process
 
@@ -106,104 +105,6 @@ def test_told_to_stop_it_exits_0_in_time(
     assert process.returncode == 0
     assert time.monotonic() - begun < 10
     assert 'event="stopped"' in log.splitlines()[-1]
-
-
-def test_told_to_stop_while_slurm_hangs_it_exits_0_all_the_same(site: Site) -> None:
-    for name in ("squeue", "sbatch", "scontrol", "sacct"):
-        program = site.config.parent / "bin" / name
-        program.write_text("#!/bin/sh\nexec sleep 300\n")
-        program.chmod(0o755)
-    process = site.start()
-    made = httpx.post(
-        f"{site.url}/batches", json={"tool_id": "t"}, headers={"Authorization": site.key()}
-    )
-    assert made.status_code == 201
-    process.terminate()
-    _, log = process.communicate(timeout=20)
-    assert process.returncode == 0
-    assert 'event="stopped"' in log
-
-
-def test_the_settings_may_be_named_by_the_environment(site: Site) -> None:
-    command = [sys.executable, "-m", "slurmbatch", "serve"]
-    environment = {**os.environ, "SLURMBATCH_CONFIG": str(site.config)}
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-    wait_until(lambda: answers(site.url))
-    process.terminate()
-    assert process.wait(20) == 0
-
-
-TOKENS = """
-[[auth.jwt]]
-issuer = "https://portal.example.org"
-audience = "slurmbatch"
-algorithms = ["HS256"]
-secret_file = "portal.secret"
-
-[[auth.jwt]]
-issuer = "https://login.example.org"
-audience = "slurmbatch"
-algorithms = ["ES256"]
-public_key_file = "login.pem"
-"""
-
-
-def test_tokens_are_as_good_as_keys_and_a_wrong_one_is_none(site: Site) -> None:
-    secret, pair = os.urandom(32), ec.generate_private_key(ec.SECP256R1())
-    place = site.config.parent
-    (place / "portal.secret").write_bytes(secret.hex().encode())
-    (place / "portal.secret").chmod(0o600)
-    (place / "login.pem").write_bytes(
-        pair.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    )
-    with site.config.open("a") as config:
-        config.write(TOKENS)
-    process = site.start()
-    portal, login = "https://portal.example.org", "https://login.example.org"
-    by_portal = token(portal, secret.hex(), "HS256")
-    by_login = token(login, pair, "ES256", user="bob")
-
-    def listed(credential: str) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {credential}"}
-        return httpx.get(f"{site.url}/batches", headers=headers)
-
-    made = httpx.post(f"{site.url}/batches", json={"tool_id": "t"},
-                      headers={"Authorization": f"Bearer {by_portal}"})  # fmt: skip
-    assert made.status_code == 201
-    assert [each["batch_id"] for each in listed(by_portal).json()] == [made.json()[0]["batch_id"]]
-    assert listed(by_login).json() == []
-    public = (place / "login.pem").read_text()
-    for wrong in (
-        token(portal, os.urandom(32).hex(), "HS256"), token(login, secret.hex(), "HS256"),
-        token(portal, secret.hex(), "HS256", ends_in=-120), by_portal[:-2],
-        token("https://other.example.org", secret.hex(), "HS256"),
-        # The public key taken for a shared secret: signed by hand, since PyJWT refuses to.
-        confused(login, public.encode()),
-    ):  # fmt: skip
-        answer = listed(wrong)
-        assert answer.status_code == 401
-        assert answer.headers["WWW-Authenticate"]
-    process.terminate()
-    _, log = process.communicate(timeout=20)
-    assert by_portal not in log
-    assert secret.hex() not in log
-
-
-def claims(issuer: str, user: str, ends_in: float) -> dict[str, object]:
-    now = int(time.time())
-    return {"iss": issuer, "aud": "slurmbatch", "sub": user, "iat": now - 300,
-            "exp": now + int(ends_in)}  # fmt: skip
-
-
-def token(issuer: str, key: Any, algorithm: str, user: str = "alice", ends_in: float = 60) -> str:
-    return jwt.encode(claims(issuer, user, ends_in), key, algorithm)
-
-
-def confused(issuer: str, key: bytes) -> str:
-    parts = [json.dumps(each).encode() for each in ({"alg": "HS256"}, claims(issuer, "alice", 60))]
-    text = b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in parts)
-    mark = base64.urlsafe_b64encode(hmac.digest(key, text, "sha256")).rstrip(b"=")
-    return (text + b"." + mark).decode()
 
 
 def test_it_finishes_the_requests_that_it_has(running: tuple[Site, subprocess.Popen[str]]) -> None:
@@ -309,3 +210,137 @@ def test_a_log_directory_that_cannot_be_made_is_told_as_such(site: Site, tmp_pat
     assert done.returncode == 1
     assert "jobs.log_dir" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_settings_that_the_environment_names(site: Site) -> None:
+    process = site.start(
+        sys.executable, "-m", "slurmbatch", "serve", SLURMBATCH_CONFIG=str(site.config)
+    )
+    process.terminate()
+    _, log = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert f"http://127.0.0.1:{site.port}" in log
+
+
+HANGS = """\
+#!/bin/sh
+echo "$0 $*" >> "$(dirname "$0")/../asked"
+exec sleep 600
+"""
+
+
+def test_told_to_stop_while_slurm_hangs_it_exits_0_in_time(site: Site, tmp_path: Path) -> None:
+    for name in ("sbatch", "squeue", "scontrol", "sacct", "scancel"):
+        (tmp_path / "bin" / name).write_text(HANGS)
+        (tmp_path / "bin" / name).chmod(0o755)
+    process = site.start()
+    try:
+        # Both threads wait for an answer: the poller for a list, the submitter for an id.
+        httpx.post(
+            f"{site.url}/batches", json={"tool_id": "t"}, headers={"Authorization": site.key()}
+        )
+        wait_until(lambda: all(f"/{each} " in asked(tmp_path) for each in ("squeue", "sbatch")))
+        begun = time.monotonic()
+        process.terminate()
+        _, log = process.communicate(timeout=20)
+        assert time.monotonic() - begun < 10
+        assert process.returncode == 0
+        assert 'event="stopped"' in log.splitlines()[-1]
+    finally:
+        process.kill()
+        process.wait()
+
+
+def asked(directory: Path) -> str:
+    file = directory / "asked"
+    return file.read_text() if file.exists() else ""
+
+
+# --- tokens --------------------------------------------------------------------------------------
+
+ISSUERS = """\
+[[auth.jwt]]
+issuer = "https://shared.example"
+audience = "slurmbatch"
+algorithms = ["HS256"]
+secret_file = "shared.secret"
+
+[[auth.jwt]]
+issuer = "https://public.example"
+audience = "slurmbatch"
+algorithms = ["RS256"]
+public_key_file = "public.pem"
+user_claim = "username"
+"""
+SECRET = b"0123456789abcdef0123456789abcdef"
+RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+@pytest.fixture
+def with_tokens(site: Site, tmp_path: Path) -> Iterator[str]:
+    """A running daemon that takes tokens of two issuers; gives its URL."""
+    site.write(tmp_path, tmp_path / "logs", ISSUERS)
+    (tmp_path / "shared.secret").touch(mode=0o600)
+    (tmp_path / "shared.secret").write_bytes(SECRET + b"\n")
+    pem = RSA.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "public.pem").write_bytes(pem)
+    process = site.start()
+    yield site.url
+    process.kill()
+    process.communicate()
+
+
+def shared(**changes: object) -> str:
+    claims = {"iss": "https://shared.example", "sub": "alice", **lasting(), **changes}
+    return jwt.encode(claims, SECRET, "HS256")
+
+
+def public(**changes: object) -> str:
+    claims = {"iss": "https://public.example", "username": "bob", **lasting(), **changes}
+    return jwt.encode(claims, RSA, "RS256")
+
+
+def lasting() -> dict[str, object]:
+    now = int(time.time())
+    return {"aud": "slurmbatch", "iat": now, "exp": now + 600}
+
+
+def listed(url: str, token: str) -> httpx.Response:
+    return httpx.get(f"{url}/batches", headers={"Authorization": f"Bearer {token}"})
+
+
+def test_each_token_is_of_its_user_and_shows_what_is_theirs(with_tokens: str) -> None:
+    made = httpx.post(
+        f"{with_tokens}/batches", json={"tool_id": "t"},
+        headers={"Authorization": f"Bearer {shared()}"},
+    )  # fmt: skip
+    assert made.status_code == 201
+    assert [each["batch_id"] for each in listed(with_tokens, shared()).json()] == [
+        made.json()[0]["batch_id"]
+    ]
+    for other in (public(), shared(sub="carol")):
+        answer = listed(with_tokens, other)
+        assert (answer.status_code, answer.json()) == (200, [])
+
+
+def test_tokens_that_are_not_good(with_tokens: str) -> None:
+    header, claims, signature = shared().split(".")
+    unsigned = jwt.encode({}, "", "none").partition(".")[0]
+    bad = (
+        shared(exp=int(time.time()) - 600),
+        shared(aud="another"),
+        shared(iss="https://public.example"),
+        shared(iss="https://nobody.example"),
+        public(username=""),
+        jwt.encode({"iss": "https://shared.example", "sub": "alice", **lasting()}, b"x" * 32),
+        f"{unsigned}.{claims}.",
+        f"{header}.{claims}.{signature[::-1]}",
+        "x.y.z",
+    )
+    for token in bad:
+        answer = listed(with_tokens, token)
+        assert answer.status_code == 401, token
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    # What they were made from is good.
+    for token in (shared(), public()):
+        assert listed(with_tokens, token).status_code == 200
