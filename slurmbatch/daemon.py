@@ -28,6 +28,7 @@ from slurmbatch.errors import SettingsError, SlurmbatchError
 from slurmbatch.health import Health, late_after
 from slurmbatch.identity import Identity
 from slurmbatch.poller import Poller
+from slurmbatch.poller.pace import Pace
 from slurmbatch.poller.sources import Sources
 from slurmbatch.slurm.choose import choose
 from slurmbatch.slurm.commands import CommandSlurm
@@ -89,7 +90,7 @@ def _serve(settings: Settings, store: Store, slurm: SlurmPort) -> int:
     health, doorbell = Health(), Doorbell(max(1, settings.server.threads // 2))
     workers = _workers(settings, store, slurm, health, doorbell)
     backend = str(getattr(slurm, "backend", "another"))
-    readiness = Readiness(store, health, settings.slurm.poll_interval, backend)
+    readiness = Readiness(store, health, settings.slurm.poll_interval_most, backend)
     drain = threading.Event()
     app = create_app(
         _batches(settings, store, health, doorbell),
@@ -135,7 +136,7 @@ def _batches(settings: Settings, store: Store, health: Health, doorbell: Doorbel
         max_script_bytes=settings.slurm.max_script_bytes,
         array_size=settings.slurm.array_size,
         submit_wait=settings.server.submit_wait,
-        poll_late=late_after(settings.slurm.poll_interval),
+        poll_late=late_after(settings.slurm.poll_interval_most),
     )
     return Batches(store, offer, rules, doorbell, health)
 
@@ -152,18 +153,22 @@ def _workers(
         claims=claims,
         absence_grace=settings.slurm.absence_grace,
     )
+    pace = Pace(settings.slurm.poll_interval, settings.slurm.poll_interval_most)
+    bell = Doorbell()
     submitter = Submitter(
-        store, slurm, terms, doorbell, health, newest_at_start=store.arrays.newest()
-    )
+        store, slurm, terms, doorbell, health, newest_at_start=store.arrays.newest(),
+        look=bell.ring,
+    )  # fmt: skip
     poller = Poller(
         store, Sources(store, slurm, health, doorbell, ACCOUNTING_WAIT), doorbell,
         submitter.end_stray,
-        settings.jobs.log_dir, claims, settings.slurm.absence_grace,
+        settings.jobs.log_dir, claims, settings.slurm.absence_grace, pace=pace,
     )  # fmt: skip
     return (
         Worker("submitter", submitter.tick, SUBMITTER_INTERVAL, health,
                wait=doorbell.wait, wake=doorbell.ring),
-        Worker("poller", poller.tick, settings.slurm.poll_interval, health),
+        Worker("poller", poller.tick, settings.slurm.poll_interval, health,
+               wait=bell.wait, wake=bell.ring, pause=lambda: pace.floor),
     )  # fmt: skip
 
 
@@ -186,7 +191,7 @@ class Readiness:
 
     store: Store
     health: Health
-    poll_interval: float
+    poll_interval_most: float
     backend: str
 
     def healthz(self) -> dict[str, Any]:
@@ -201,7 +206,7 @@ class Readiness:
             database = error.detail
         polled = self.health.source("poller").ok_at
         age = None if polled is None else round(now - polled, 1)
-        fresh = age is not None and age < late_after(self.poll_interval)
+        fresh = age is not None and age < late_after(self.poll_interval_most)
         slurm = {name: self._source(name) for name in ("slurmctld", "slurmdbd")}
         ready = not database and fresh and slurm["slurmctld"]["ok"]
         about = {"ok": not database, "error": database}

@@ -56,7 +56,7 @@ class Rules:
     max_script_bytes: int
     array_size: int | None
     submit_wait: float
-    poll_late: float = late_after(2.0)
+    poll_late: float = late_after(15.0)
 
 
 class Batches:

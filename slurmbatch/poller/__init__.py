@@ -24,6 +24,7 @@ from slurmbatch.places import log_parts
 from slurmbatch.poller import digest
 from slurmbatch.poller.digest import Memory, Situation
 from slurmbatch.poller.losses import Gone, Losses
+from slurmbatch.poller.pace import Pace
 from slurmbatch.poller.sources import Accounting, Rows, Sources
 from slurmbatch.poller.strays import EndStray, Strays
 from slurmbatch.states import ENDS
@@ -31,6 +32,7 @@ from slurmbatch.store import Store
 
 _log = get("poller")
 HANDED_OVER = (ArrayState.HELD, ArrayState.RELEASING, ArrayState.QUEUED)
+_ON_THEIR_WAY = (ArrayState.HELD, ArrayState.RELEASING)
 # What slurmstepd writes into a job's log when it kills it for its memory.
 _OUT_OF_MEMORY = re.compile(
     rb"slurmstepd[^\n]*: error: [^\n]*(?:[Ee]xceeded [^\n]*memory limit|oom[-_ ]kill|OOM)"
@@ -66,19 +68,29 @@ class Poller:
     claims: Claims | None = None
     absence_grace: float = 60.0
     clock: Callable[[], float] = time.monotonic
+    pace: Pace = field(default_factory=Pace)
     _memories: dict[int, Memory] = field(default_factory=dict)
     _looked_at: float = 0.0
+    _has_changed: bool = False
     _faulty: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._strays = Strays(self.store, self.end_stray)
         self._losses = Losses(self.store, self.doorbell, self.claims)
 
-    def tick(self, now: float) -> None:
+    def tick(self, now: float) -> float:
+        """Gives the seconds until the next one is wanted."""
         arrays = self.store.arrays.in_state(*HANDED_OVER)
         if self._is_idle(arrays, now):
-            return
-        self._looked_at = now
+            return self.pace.after(soon=False, took=0.0, failed=False)
+        self._looked_at, self._has_changed = now, False
+        answered = self._look_at_all(arrays, now)
+        return self.pace.after(
+            soon=self._is_lively(arrays), took=self.sources.took, failed=not answered
+        )
+
+    def _look_at_all(self, arrays: Sequence[ArraySpec], now: float) -> bool:
+        """Whether slurmctld has answered."""
         # Before the look, so that what is seen is never put down to a later slurmctld.
         if self.sources.was_started_again(now):
             self._forget()
@@ -92,6 +104,15 @@ class Poller:
             self._by_accounting(self._afresh(arrays), looks, accounting, now)
         if live is not None:
             self._strays.look(arrays, live, now)
+        return live is not None
+
+    def _is_lively(self, arrays: Sequence[ArraySpec]) -> bool:
+        """Whether something of ours has changed just now, or is about to."""
+        about_to = any(each.cancel or each.state in _ON_THEIR_WAY for each in arrays)
+        return (
+            about_to or self._has_changed
+            or not all(memory.settled for memory in self._memories.values())
+        )  # fmt: skip
 
     def _is_idle(self, arrays: Sequence[ArraySpec], now: float) -> bool:
         down = any(map(self.sources.health.is_down, ("slurmctld", "slurmdbd")))
@@ -281,6 +302,7 @@ class Poller:
             # What was seen is not written, so it must be looked at again.
             self._memories.clear()
             raise
+        self._has_changed = self._has_changed or applied.jobs > 0
         if applied.jobs:
             _log.info("jobs changed", n_jobs=applied.jobs, n_arrays=len(changes))
         for batch_id, user_id, failed in applied.finished:

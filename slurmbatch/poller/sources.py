@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from slurmbatch.doorbell import Doorbell
@@ -34,6 +35,7 @@ class Sources:
 
     `patience`: how many seconds a tick waits for accounting. What takes longer is picked up by a
     later tick, so that slurmctld's news never wait for slurmdbd. None: as long as it takes.
+    `took`: how many seconds slurmctld has taken for the last look.
     """
 
     store: Store
@@ -41,6 +43,8 @@ class Sources:
     health: Health
     doorbell: Doorbell
     patience: float | None = None
+    clock: Callable[[], float] = time.monotonic
+    took: float = 0.0
     _facts_at: float = 0.0
     _asked_at: float = 0.0
     _boot_time: str | None = None
@@ -48,11 +52,14 @@ class Sources:
 
     def live(self, now: float) -> Rows | None:
         """What slurmctld shows, by tag."""
+        began = self.clock()
         try:
             rows = self.slurm.live()
         except SlurmUnreachable as error:
             self._slurmctld_failed(error, now)
             return None
+        finally:
+            self.took = self.clock() - began
         down = self.health.ok("slurmctld", now)
         if down is not None:
             _log.info("Slurm answers again", down_seconds=round(down, 1))
