@@ -211,7 +211,8 @@ class Readiness:
         ready = not database and fresh and slurm["slurmctld"]["ok"]
         about = {"ok": not database, "error": database}
         return ready, {"status": "ready" if ready else "not ready", "database": about, **slurm,
-                       "poll_age_seconds": age, "backend": self.backend}  # fmt: skip
+                       "poll_age_seconds": age, "looks": self.health.looks,
+                       "backend": self.backend}  # fmt: skip
 
     def _source(self, name: str) -> dict[str, Any]:
         source = self.health.source(name)

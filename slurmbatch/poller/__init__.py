@@ -1,7 +1,8 @@
 """Looks at Slurm, writes what changed, publishes health.
 
-One question to slurmctld a tick, whatever the number of batches, and one to accounting, only when
-slurmctld no longer shows something that has not ended for us. A failed question changes nothing.
+Two questions a tick at most, whatever the number of batches: what lives, and either when slurmctld
+was started, or what accounting knows, which is only asked when slurmctld no longer shows something
+that has not ended for us. A failed question changes nothing.
 """
 
 from __future__ import annotations
@@ -91,6 +92,7 @@ class Poller:
 
     def _look_at_all(self, arrays: Sequence[ArraySpec], now: float) -> bool:
         """Whether slurmctld has answered."""
+        self.sources.begin()
         # Before the look, so that what is seen is never put down to a later slurmctld.
         if self.sources.was_started_again(now):
             self._forget()
@@ -243,6 +245,8 @@ class Poller:
         telling = {task: row for task, row in seen.items()
                    if row.state in ENDS or look.rows is None}  # fmt: skip
         changes, untrue = self._believed(array, telling, missing, situation)
+        for task in telling.keys() - {job.task for job in untrue}:
+            memory.absent.pop(task, None)
         changes += self._untrue(array, untrue, situation)
         # An array that slurmctld does not show, and that has not ended in accounting, may be lost.
         is_over = bool(rows) and all(row.state in ENDS for row in rows)

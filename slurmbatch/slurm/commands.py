@@ -29,7 +29,6 @@ from slurmbatch.slurm import parse, quirks
 from slurmbatch.slurm.port import SubmitRequest
 
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
-_IDS_A_QUESTION = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +110,8 @@ class CommandSlurm:
         return self._squeue("--me")
 
     def ended(self, slurm_job_ids: Collection[int]) -> list[JobReport]:
-        ids = sorted(slurm_job_ids)
-        rows: list[JobReport] = []
-        for start in range(0, len(ids), _IDS_A_QUESTION):
-            chunk = ",".join(str(number) for number in ids[start : start + _IDS_A_QUESTION])
-            rows.extend(self._sacct(f"--jobs={chunk}"))
-        return rows
+        ids = ",".join(str(number) for number in sorted(slurm_job_ids))
+        return self._sacct(f"--jobs={ids}") if ids else []
 
     # --- what another way to Slurm borrows ------------------------------------------------------
 
