@@ -122,7 +122,7 @@ class Poller:
 
     def _forget(self) -> None:
         for memory in self._memories.values():
-            memory.signature = 0
+            memory.seen = None
             memory.absent.clear()
 
     def _afresh(self, arrays: Sequence[ArraySpec]) -> list[ArraySpec]:
@@ -142,10 +142,11 @@ class Poller:
         memory = self._memories.setdefault(array.pk, Memory())
         if live is None:
             memory.doubtful.clear()
-        signature = hash((array.state, array.cancel, tuple(rows)))
-        if live is not None and signature == memory.signature and memory.settled:
+        # Not by a hash: rows that are the very same as before are compared in no time.
+        shown = (array.state, array.cancel, rows)
+        if live is not None and shown == memory.seen and memory.settled:
             return None
-        memory.signature = signature if live is not None else 0
+        memory.seen = shown if live is not None else None
         unfinished = self.store.arrays.unfinished(array.pk)
         seen = digest.by_task(rows, unfinished)
         memory.missing = len(seen) < len(unfinished)
@@ -209,7 +210,7 @@ class Poller:
         held = all(row.state == "PENDING" and row.reason == "JobHeldUser" for row in rows)
         if not held and array.state is ArrayState.RELEASING:
             self.store.arrays.queued(array.pk, boot)
-            self._memories[array.pk].signature = 0
+            self._memories[array.pk].seen = None
         elif held and array.state is ArrayState.QUEUED and boot != array.released_boot:
             _log.warning("a release was forgotten by slurmctld and is repeated",
                          batch_id=array.batch_id, slurm_job=array.slurm_job_id)  # fmt: skip

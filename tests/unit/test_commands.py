@@ -432,6 +432,17 @@ def test_live_asks_once_for_all_of_ours(commands: Commands, slurm: CommandSlurm)
     assert first != second, "the word between the fields must not be known beforehand"
 
 
+def test_rows_that_stay_the_same_are_the_same_objects(
+    commands: Commands, slurm: CommandSlurm
+) -> None:
+    commands.answers("squeue", squeue_rows("sb-a", "sb-b"))
+    first = slurm.live()
+    commands.answers("squeue", squeue_rows("sb-b", "sb-c"))
+    second = slurm.live()
+    assert [row.tag for row in second] == ["sb-b", "sb-c"]
+    assert second[0] is first[1]
+
+
 def test_ended_asks_for_ids_and_never_by_time(commands: Commands, slurm: CommandSlurm) -> None:
     commands.answers("sacct", sacct_rows("sb-a"))
     assert [row.state for row in slurm.ended([9, 7])] == ["COMPLETED"]
