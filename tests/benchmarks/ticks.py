@@ -32,14 +32,14 @@ class TextSlurm:
     arrays: Sequence[ArraySpec]
     over: set[tuple[int, int]] = field(default_factory=set)
     asked: int = 0
+    began: str = field(default_factory=lambda: str(int(time.time()) - 60))
     _text: str = ""
     _rows: dict[str, JobReport] = field(default_factory=dict)
 
     def show(self) -> None:
         """Writes the text anew, so that doing so is no part of a tick."""
-        began = str(int(time.time()) - 60)
         self._text = "\n".join(
-            self._row(array, task, began)
+            self._row(array, task, self.began)
             for array in self.arrays
             for task in range(1, array.n_tasks + 1)
         )
