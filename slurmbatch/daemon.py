@@ -28,6 +28,7 @@ from slurmbatch.errors import SettingsError, SlurmbatchError
 from slurmbatch.health import Health, late_after
 from slurmbatch.identity import Identity
 from slurmbatch.poller import Poller
+from slurmbatch.poller.pace import Pace
 from slurmbatch.poller.sources import Sources
 from slurmbatch.slurm.choose import choose
 from slurmbatch.slurm.commands import CommandSlurm
@@ -90,7 +91,7 @@ def _serve(settings: Settings, store: Store, slurm: SlurmPort) -> int:
     health, doorbell = Health(), Doorbell(max(1, settings.server.threads // 2))
     workers = _workers(settings, store, slurm, health, doorbell)
     backend = str(getattr(slurm, "backend", "another"))
-    readiness = Readiness(store, health, settings.slurm.poll_interval, backend)
+    readiness = Readiness(store, health, settings.slurm.poll_interval_most, backend)
     drain = threading.Event()
     app = create_app(
         _batches(settings, store, health, doorbell),
@@ -136,7 +137,7 @@ def _batches(settings: Settings, store: Store, health: Health, doorbell: Doorbel
         max_script_bytes=settings.slurm.max_script_bytes,
         array_size=settings.slurm.array_size,
         submit_wait=settings.server.submit_wait,
-        poll_late=late_after(settings.slurm.poll_interval),
+        poll_late=late_after(settings.slurm.poll_interval_most),
         claims_dir=settings.jobs.claims_dir,
     )
     return Batches(store, offer, rules, doorbell, health)
@@ -154,18 +155,22 @@ def _workers(
         claims=claims,
         absence_grace=settings.slurm.absence_grace,
     )
+    pace = Pace(settings.slurm.poll_interval, settings.slurm.poll_interval_most)
+    bell = Doorbell()
     submitter = Submitter(
-        store, slurm, terms, doorbell, health, newest_at_start=store.arrays.newest()
-    )
+        store, slurm, terms, doorbell, health, newest_at_start=store.arrays.newest(),
+        look=bell.ring,
+    )  # fmt: skip
     poller = Poller(
         store, Sources(store, slurm, health, doorbell, ACCOUNTING_WAIT), doorbell,
         submitter.end_stray,
-        settings.jobs.log_dir, claims, settings.slurm.absence_grace,
+        settings.jobs.log_dir, claims, settings.slurm.absence_grace, pace=pace,
     )  # fmt: skip
     return (
         Worker("submitter", submitter.tick, SUBMITTER_INTERVAL, health,
                wait=doorbell.wait, wake=doorbell.ring),
-        Worker("poller", poller.tick, settings.slurm.poll_interval, health),
+        Worker("poller", poller.tick, settings.slurm.poll_interval, health,
+               wait=bell.wait, wake=bell.ring, pause=lambda: pace.floor),
     )  # fmt: skip
 
 
@@ -188,7 +193,7 @@ class Readiness:
 
     store: Store
     health: Health
-    poll_interval: float
+    poll_interval_most: float
     backend: str
     clock: Callable[[], float] = time.time
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -203,12 +208,13 @@ class Readiness:
         trouble = self._database(now)
         # Ticks go on through an outage, and with nothing to do few of them look.
         ticked, looked = (self._age(name, now) for name in ("poller", "slurmctld"))
-        fresh = ticked is not None and ticked < late_after(self.poll_interval)
+        fresh = ticked is not None and ticked < late_after(self.poll_interval_most)
         slurm = {name: self._source(name) for name in ("slurmctld", "slurmdbd")}
         ready = not trouble and fresh and looked is not None and slurm["slurmctld"]["ok"]
         about = {"ok": not trouble, "error": trouble}
         return ready, {"status": "ready" if ready else "not ready", "database": about, **slurm,
-                       "poll_age_seconds": looked, "backend": self.backend}  # fmt: skip
+                       "poll_age_seconds": looked, "looks": self.health.looks,
+                       "backend": self.backend}  # fmt: skip
 
     def _database(self, now: float) -> str:
         """Why the database can't be written; "" if it can. Looked at once a second at most: it

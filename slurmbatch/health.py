@@ -29,7 +29,12 @@ def late_after(interval: float) -> float:
 
 
 class Health:
-    """Thread-safe. Sources: `slurmctld`, `slurmdbd`, `poller`, `submitter`, `database`."""
+    """Thread-safe. Sources: `slurmctld`, `slurmdbd`, `poller`, `submitter`, `database`.
+
+    `looks`: how often slurmctld was asked what lives; only the poller counts.
+    """
+
+    looks: int = 0
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -16,7 +16,9 @@ _log = get("worker")
 class Worker:
     """Runs `tick` until stopped. A tick that fails is logged once and tried again; none is fatal.
 
-    `wait` sleeps for the given seconds or less; it must return soon after `wake`.
+    A tick may return how many seconds to wait for the next one, else it is `interval`. `wait`
+    sleeps for the given seconds or less; it must return soon after `wake`. `pause`: how many of the
+    seconds nothing but the end shortens.
     """
 
     def __init__(
@@ -27,6 +29,7 @@ class Worker:
         health: Health,
         wait: Callable[[float], None] | None = None,
         wake: Callable[[], None] | None = None,
+        pause: Callable[[], float] | None = None,
     ) -> None:
         self.name = name
         self._tick = tick
@@ -35,6 +38,7 @@ class Worker:
         self._stop = threading.Event()
         self._wait = wait or self._stop.wait
         self._wake = wake or (lambda: None)
+        self._pause = pause or (lambda: 0.0)
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -54,13 +58,17 @@ class Worker:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            self.run_once(time.time())
-            if not self._stop.is_set():
-                self._wait(self._interval)
+            self._rest(self.run_once(time.time()))
 
-    def run_once(self, now: float) -> None:
+    def _rest(self, seconds: float) -> None:
+        pause = min(seconds, self._pause())
+        if not self._stop.wait(pause) and pause < seconds:
+            self._wait(seconds - pause)
+
+    def run_once(self, now: float) -> float:
+        """One tick; gives how many seconds to wait after it."""
         try:
-            self._tick(now)
+            wanted = self._tick(now)
         except SlurmbatchError as error:
             if self._health.failed(self.name, now, error.detail):
                 _log.error("work has stopped, will be tried again", worker=self.name,
@@ -73,3 +81,6 @@ class Worker:
             down = self._health.ok(self.name, now)
             if down is not None:
                 _log.info("work goes on", worker=self.name, stopped_seconds=round(down, 1))
+            if isinstance(wanted, int | float):
+                return wanted
+        return self._interval

@@ -57,7 +57,7 @@ class Rules:
     array_size: int | None
     submit_wait: float
     claims_dir: Path | None = None
-    poll_late: float = late_after(2.0)
+    poll_late: float = late_after(15.0)
 
 
 class Batches:

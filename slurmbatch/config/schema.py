@@ -121,7 +121,14 @@ class Slurm(Section):
         default=30.0, description="Seconds after which a submission's fate counts as unknown."
     )
     poll_interval: Seconds = Field(
-        default=2.0, description="Seconds between two looks at the jobs; longer when Slurm is slow."
+        default=1.0,
+        description=(
+            "The least seconds between two looks at the jobs: those while something is about to "
+            "change. Longer while nothing does, and when Slurm is slow."
+        ),
+    )
+    poll_interval_most: Seconds = Field(
+        default=15.0, description="The most seconds between two looks at the jobs."
     )
     absence_grace: Seconds = Field(
         default=60.0,
@@ -139,6 +146,11 @@ class Slurm(Section):
         description="The most jobs in one Slurm array. Left out: as many as Slurm allows.",
         examples=[1000],
     )
+
+    def incoherent(self) -> Iterator[Complaint]:
+        least, most = self.poll_interval, self.poll_interval_most
+        if most < least:
+            yield "poll_interval_most", f"found {most}, expected at least {least}, poll_interval"
 
 
 class JwtIssuer(Section):

@@ -1,7 +1,8 @@
 """Looks at Slurm, writes what changed, publishes health.
 
-One question to slurmctld a tick, whatever the number of batches, and one to accounting, only when
-slurmctld no longer shows something that has not ended for us. A failed question changes nothing.
+Two questions a tick at most, whatever the number of batches: what lives, and either when slurmctld
+was started, or what accounting knows, which is only asked when slurmctld no longer shows something
+that has not ended for us. A failed question changes nothing.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from slurmbatch.places import log_parts
 from slurmbatch.poller import digest
 from slurmbatch.poller.digest import Memory, Situation
 from slurmbatch.poller.losses import Gone, Losses
+from slurmbatch.poller.pace import Pace
 from slurmbatch.poller.sources import Accounting, Rows, Sources
 from slurmbatch.poller.strays import EndStray, Strays
 from slurmbatch.states import ENDS
@@ -31,6 +33,7 @@ from slurmbatch.store import Store
 
 _log = get("poller")
 HANDED_OVER = (ArrayState.HELD, ArrayState.RELEASING, ArrayState.QUEUED)
+_ON_THEIR_WAY = (ArrayState.HELD, ArrayState.RELEASING)
 # What slurmstepd writes into a job's log when it kills it for its memory.
 _OUT_OF_MEMORY = re.compile(
     rb"slurmstepd[^\n]*: error: [^\n]*(?:[Ee]xceeded [^\n]*memory limit|oom[-_ ]kill|OOM)"
@@ -66,19 +69,30 @@ class Poller:
     claims: Claims | None = None
     absence_grace: float = 60.0
     clock: Callable[[], float] = time.monotonic
+    pace: Pace = field(default_factory=Pace)
     _memories: dict[int, Memory] = field(default_factory=dict)
     _looked_at: float = 0.0
+    _has_changed: bool = False
     _faulty: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._strays = Strays(self.store, self.end_stray)
         self._losses = Losses(self.store, self.doorbell, self.claims)
 
-    def tick(self, now: float) -> None:
+    def tick(self, now: float) -> float:
+        """Gives the seconds until the next one is wanted."""
         arrays = self.store.arrays.in_state(*HANDED_OVER)
         if self._is_idle(arrays, now):
-            return
-        self._looked_at = now
+            return self.pace.after(soon=False, took=0.0, failed=False)
+        self._looked_at, self._has_changed = now, False
+        answered = self._look_at_all(arrays, now)
+        return self.pace.after(
+            soon=self._is_lively(arrays), took=self.sources.took, failed=not answered
+        )
+
+    def _look_at_all(self, arrays: Sequence[ArraySpec], now: float) -> bool:
+        """Whether slurmctld has answered."""
+        self.sources.begin()
         # Before the look, so that what is seen is never put down to a later slurmctld.
         if self.sources.was_started_again(now):
             self._forget()
@@ -92,6 +106,15 @@ class Poller:
             self._by_accounting(self._afresh(arrays), looks, accounting, now)
         if live is not None:
             self._strays.look(arrays, live, now)
+        return live is not None
+
+    def _is_lively(self, arrays: Sequence[ArraySpec]) -> bool:
+        """Whether something of ours has changed just now, or is about to."""
+        about_to = any(each.cancel or each.state in _ON_THEIR_WAY for each in arrays)
+        return (
+            about_to or self._has_changed
+            or not all(memory.settled for memory in self._memories.values())
+        )  # fmt: skip
 
     def _is_idle(self, arrays: Sequence[ArraySpec], now: float) -> bool:
         down = any(map(self.sources.health.is_down, ("slurmctld", "slurmdbd")))
@@ -99,7 +122,7 @@ class Poller:
 
     def _forget(self) -> None:
         for memory in self._memories.values():
-            memory.signature = 0
+            memory.seen = None
             memory.absent.clear()
 
     def _afresh(self, arrays: Sequence[ArraySpec]) -> list[ArraySpec]:
@@ -119,10 +142,11 @@ class Poller:
         memory = self._memories.setdefault(array.pk, Memory())
         if live is None:
             memory.doubtful.clear()
-        signature = hash((array.state, array.cancel, tuple(rows)))
-        if live is not None and signature == memory.signature and memory.settled:
+        # Not by a hash: rows that are the very same as before are compared in no time.
+        shown = (array.state, array.cancel, rows)
+        if live is not None and shown == memory.seen and memory.settled:
             return None
-        memory.signature = signature if live is not None else 0
+        memory.seen = shown if live is not None else None
         unfinished = self.store.arrays.unfinished(array.pk)
         seen = digest.by_task(rows, unfinished)
         memory.missing = len(seen) < len(unfinished)
@@ -189,7 +213,7 @@ class Poller:
         held = all(row.state == "PENDING" and row.reason == "JobHeldUser" for row in rows)
         if not held and array.state is ArrayState.RELEASING:
             self.store.arrays.queued(array.pk, boot)
-            self._memories[array.pk].signature = 0
+            self._memories[array.pk].seen = None
         elif held and array.state is ArrayState.QUEUED and boot != array.released_boot:
             _log.warning("a release was forgotten by slurmctld and is repeated",
                          batch_id=array.batch_id, slurm_job=array.slurm_job_id)  # fmt: skip
@@ -225,6 +249,8 @@ class Poller:
         telling = {task: row for task, row in seen.items()
                    if row.state in ENDS or look.rows is None}  # fmt: skip
         changes, untrue = self._believed(array, telling, missing, situation)
+        for task in telling.keys() - {job.task for job in untrue}:
+            memory.absent.pop(task, None)
         changes += self._untrue(array, untrue, situation)
         # An array that slurmctld does not show, and that has not ended in accounting, may be lost.
         is_over = bool(rows) and all(row.state in ENDS for row in rows)
@@ -284,6 +310,7 @@ class Poller:
             # What was seen is not written, so it must be looked at again.
             self._memories.clear()
             raise
+        self._has_changed = self._has_changed or applied.jobs > 0
         if applied.jobs:
             _log.info("jobs changed", n_jobs=applied.jobs, n_arrays=len(changes))
         for batch_id, user_id, failed, request_id in applied.finished:

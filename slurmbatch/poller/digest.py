@@ -6,7 +6,7 @@ may still requeue a job (its node failed, it was preempted), the end counts only
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from slurmbatch import states
@@ -39,11 +39,12 @@ _TOLD_LATE = 300.0
 class Memory:
     """What the poller remembers of one array between ticks; losing it only costs time.
 
-    `missing`: slurmctld did not show all that has not ended. `doubtful`: since when a task's end
-    might still be undone. `absent`: since when both sources, in health, have not shown a task.
+    `seen`: the array and what slurmctld showed of it. `missing`: that was not all that has not
+    ended. `doubtful`: since when a task's end might still be undone. `absent`: since when both
+    sources, in health, have not shown a task.
     """
 
-    signature: int = 0
+    seen: tuple[ArrayState, bool, Sequence[JobReport]] | None = None
     missing: bool = False
     doubtful: dict[int, float] = field(default_factory=dict)
     absent: dict[int, float] = field(default_factory=dict)

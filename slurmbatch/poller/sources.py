@@ -1,9 +1,15 @@
-"""Asks slurmctld and accounting, notes outages, and keeps what the cluster says of itself."""
+"""Asks slurmctld and accounting, notes outages, and keeps what the cluster says of itself.
+
+At most two questions a tick, whatever there is to ask. The one for what lives is always asked; a
+tick that asks slurmctld for its settings, too, leaves accounting to the next one, and the other way
+round.
+"""
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from slurmbatch.doorbell import Doorbell
@@ -17,6 +23,9 @@ from slurmbatch.store import Store
 
 _log = get("poller")
 FACTS_EVERY = 60.0
+QUESTIONS_A_TICK = 2
+# What fits well into one command, and what slurmdbd finds in a moment.
+IDS_A_QUESTION = 5000
 Rows = Mapping[str, Sequence[JobReport]]
 
 
@@ -34,6 +43,7 @@ class Sources:
 
     `patience`: how many seconds a tick waits for accounting. What takes longer is picked up by a
     later tick, so that slurmctld's news never wait for slurmdbd. None: as long as it takes.
+    `took`: how many seconds slurmctld has taken for the last look.
     """
 
     store: Store
@@ -41,18 +51,35 @@ class Sources:
     health: Health
     doorbell: Doorbell
     patience: float | None = None
+    clock: Callable[[], float] = time.monotonic
+    took: float = 0.0
     _facts_at: float = 0.0
     _asked_at: float = 0.0
     _boot_time: str | None = None
     _question: tuple[frozenset[int], Question[list[JobReport]]] | None = None
+    _asked: int = 0
+    _owes_accounting: bool = False
+    _last_id: int = 0
+    _told: Accounting | None = None
+    _kept: Accounting | None = None
+
+    def begin(self) -> None:
+        """A tick begins, with all of its questions."""
+        self._asked, self._told = 0, None
 
     def live(self, now: float) -> Rows | None:
         """What slurmctld shows, by tag."""
+        began = self.clock()
+        self.health.looks += 1
         try:
             rows = self.slurm.live()
         except SlurmUnreachable as error:
             self._slurmctld_failed(error, now)
             return None
+        finally:
+            self.took = self.clock() - began
+            # pyslurm does not tell all of it, so squeue may have been asked as well.
+            self._asked += 2 if getattr(self.slurm, "looked_twice", False) else 1
         down = self.health.ok("slurmctld", now)
         if down is not None:
             _log.info("Slurm answers again", down_seconds=round(down, 1))
@@ -61,13 +88,25 @@ class Sources:
         return _by_tag(rows)
 
     def ended(self, ids: set[int], now: float) -> Accounting | None:
-        """What accounting says of these arrays, or of those that an earlier tick has asked about;
-        None: it has not answered yet. Without ids nothing is asked, unless to hear whether it is
-        back."""
-        if self._question is None and not ids and not self.health.is_down("slurmdbd"):
-            return Accounting()
+        """What accounting says of these arrays, as many as it is asked about at once, or of those
+        that an earlier tick has asked about; None: it has not answered yet, or is not asked in
+        this tick. Without ids nothing is asked, unless to hear whether it is back."""
+        if self._kept is None:
+            self._told = self._ask_accounting(ids, now)
+        else:
+            self._told, self._kept = self._kept, None
+        return self._told
+
+    def _ask_accounting(self, ids: set[int], now: float) -> Accounting | None:
+        self._owes_accounting = False
+        if self._question is None:
+            if not ids and not self.health.is_down("slurmdbd"):
+                return Accounting()
+            if self._asked >= QUESTIONS_A_TICK:
+                self._owes_accounting = True
+                return None
         try:
-            answer = self._answer(frozenset(ids or {1}))
+            answer = self._answer(ids or {1})
         except SlurmUnreachable as error:
             if self.health.failed("slurmdbd", now, error.detail):
                 _log.warning("Slurm's accounting does not answer, ends may be late",
@@ -81,31 +120,49 @@ class Sources:
             self.doorbell.ring()
         return Accounting(answer[0], _by_tag(answer[1]))
 
-    def _answer(self, ids: frozenset[int]) -> tuple[frozenset[int], list[JobReport]] | None:
-        if self.patience is None:
-            return ids, self.slurm.ended(ids)
+    def _answer(self, ids: set[int]) -> tuple[frozenset[int], list[JobReport]] | None:
         if self._question is None:
-            self._question = ids, Question(lambda: self.slurm.ended(ids))
+            chosen = self._next(ids)
+            self._asked += 1
+            if self.patience is None:
+                return chosen, self.slurm.ended(chosen)
+            self._question = chosen, Question(lambda: self.slurm.ended(chosen))
+        assert self.patience is not None  # noqa: S101
         asked, question = self._question
         if not question.is_answered(self.patience):
             return None
         self._question = None
         return asked, question.answer()
 
+    def _next(self, ids: set[int]) -> frozenset[int]:
+        """As many as one question may have, going on where the last one ended."""
+        if len(ids) <= IDS_A_QUESTION:
+            return frozenset(ids)
+        chosen = sorted(ids, key=lambda each: (each <= self._last_id, each))[:IDS_A_QUESTION]
+        self._last_id = chosen[-1]
+        return frozenset(chosen)
+
     def was_started_again(self, now: float) -> bool:
         """Whether slurmctld was started since it was last asked, which it is once a minute."""
-        if self.health.is_down("slurmctld") or 0 <= now - self._facts_at < FACTS_EVERY:
+        if self.health.is_down("slurmctld") or self._owes_accounting:
+            return False
+        if 0 <= now - self._facts_at < FACTS_EVERY:
             return False
         return self._ask_facts(now)
 
     def boot_time(self, now: float) -> str | None:
-        """When slurmctld was started, asked afresh once in a tick; None: could not be asked."""
+        """When slurmctld was started, asked afresh once in a tick; None: could not be asked, or
+        not in this tick. The next one can, with what accounting has told in this one."""
         if now != self._asked_at:
+            if self._asked + self._owes_accounting >= QUESTIONS_A_TICK:
+                self._kept = self._told or self._kept
+                return None
             self._ask_facts(now)
         return self._boot_time
 
     def _ask_facts(self, now: float) -> bool:
         self._asked_at, self._boot_time = now, None
+        self._asked += 1
         try:
             facts = self.slurm.facts()
         except SlurmUnreachable as error:

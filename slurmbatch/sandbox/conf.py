@@ -147,6 +147,7 @@ work_dir = "{root}/work"
 [slurm]
 conf = "{paths.slurm_conf}"
 poll_interval = 0.5
+poll_interval_most = 2.0
 
 [tools]
 dir = "{root}/etc/tools.d"

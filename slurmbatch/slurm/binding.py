@@ -29,6 +29,7 @@ class BindingSlurm:
     """The port on pyslurm in helper processes: one to look, and one to hand over.
 
     Two, so that a submission that takes its time does not keep the poller from looking.
+    `looked_twice`: the last look needed squeue as well.
     """
 
     backend: ClassVar[str] = "pyslurm"
@@ -36,6 +37,7 @@ class BindingSlurm:
     commands: CommandSlurm
     looking: Keeper
     handing: Keeper
+    looked_twice: bool = False
     _codes: dict[Task, JobReport] = field(default_factory=dict)
     _acted: deque[tuple[str, int]] = field(default_factory=lambda: deque(maxlen=1000))
 
@@ -114,7 +116,8 @@ class BindingSlurm:
     def _with_codes(self, rows: list[JobReport]) -> list[JobReport]:
         """The rows, with squeue's word on how those failed that have failed since the last look."""
         failed = {_task(row) for row in rows if _is_doubtful(row)}
-        if not failed <= self._codes.keys():
+        self.looked_twice = not failed <= self._codes.keys()
+        if self.looked_twice:
             self._codes = {_task(row): row for row in self.commands.live()}
         self._codes = {task: self._codes[task] for task in failed & self._codes.keys()}
         # What slurmctld has forgotten in between is looked up in accounting, as if not seen.

@@ -29,7 +29,6 @@ from slurmbatch.slurm import parse, quirks
 from slurmbatch.slurm.port import SubmitRequest
 
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
-_IDS_A_QUESTION = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +55,8 @@ class CommandSlurm:
     timeout: float = 20.0
     submit_timeout: float = 30.0
     _wrapper: tuple[str, ...] = field(init=False)
+    # The rows of the last look by their lines: most are the same in the next one.
+    _rows: dict[str, JobReport] = field(init=False, default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         setpriv = shutil.which("setpriv", path=SYSTEM_PATH)
@@ -85,7 +86,7 @@ class CommandSlurm:
         raise SlurmAmbiguous(words, answered=bool(answered))
 
     def find(self, tag: str) -> list[JobReport]:
-        rows = self._squeue("--me", f"--name={_named(tag)}")
+        rows = parse.live(*self._squeue("--me", f"--name={_named(tag)}"))
         return [row for row in rows if _is_ours(row, tag)]
 
     def find_ended(self, tag: str) -> list[JobReport]:
@@ -108,15 +109,13 @@ class CommandSlurm:
             raise SlurmUnreachable(f"scancel: {answer.complaint}")
 
     def live(self) -> list[JobReport]:
-        return self._squeue("--me")
+        rows = parse.live_by_line(*self._squeue("--me"), self._rows)
+        object.__setattr__(self, "_rows", rows)
+        return list(rows.values())
 
     def ended(self, slurm_job_ids: Collection[int]) -> list[JobReport]:
-        ids = sorted(slurm_job_ids)
-        rows: list[JobReport] = []
-        for start in range(0, len(ids), _IDS_A_QUESTION):
-            chunk = ",".join(str(number) for number in ids[start : start + _IDS_A_QUESTION])
-            rows.extend(self._sacct(f"--jobs={chunk}"))
-        return rows
+        ids = ",".join(str(number) for number in sorted(slurm_job_ids))
+        return self._sacct(f"--jobs={ids}") if ids else []
 
     # --- what another way to Slurm borrows ------------------------------------------------------
 
@@ -137,11 +136,12 @@ class CommandSlurm:
 
     # --- how it is asked ------------------------------------------------------------------------
 
-    def _squeue(self, *which: str) -> list[JobReport]:
+    def _squeue(self, *which: str) -> tuple[str, str]:
+        """Its answer, and the word between the fields."""
         nonce = secrets.token_hex(8)
         fields = ",".join(f"{name}:|{nonce}|" for name in parse.LIVE_FIELDS)
         answer = self._ask("squeue", "--noheader", "--states=all", *which, f"--Format={fields}")
-        return list(parse.live(answer.stdout, nonce))
+        return answer.stdout, nonce
 
     def _sacct(self, *which: str) -> list[JobReport]:
         # Never with -S: sacct then selects by eligible time and misses what is held or waits.

@@ -47,6 +47,8 @@ ENDED_FIELDS = (
 _RANGE = re.compile(r"(\d{1,10})(?:-(\d{1,10})(?::(\d{1,10}))?)?", re.ASCII)
 _SACCT_ID = re.compile(r"(\d{1,10})_(?:\[([^\]]*)\]|(\d{1,10}))", re.ASCII)
 _SUBMITTED = re.compile(r"(\d{1,10})(?:;[\w.-]+)?", re.ASCII)
+# Stands for the nonce, which is another one in each answer.
+_MARK = "\x1e"
 _MAX_TASK = 4_000_001
 _NO_VALUE = 0xFFFF_FFFE
 
@@ -77,37 +79,61 @@ def task_ranges(text: str) -> tuple[tuple[int, int], ...] | None:
 
 def live(text: str, nonce: str) -> Iterator[JobReport]:
     """Rows of squeue -O with LIVE_FIELDS, each field followed by the nonce in bars."""
-    for row in _rows(text, f"|{nonce}|", LIVE_FIELDS, trailing=True):
-        ranges = task_ranges(row["ArrayTaskID"])
-        array_id = _int(row["ArrayJobID"])
-        if ranges is None or array_id is None:
-            continue
-        status = _int(row["exit_code"])
-        code, signal = _wait_status(status)
-        yield JobReport(
-            array_job_id=array_id,
-            tasks=ranges,
-            is_range=row["State"] == "PENDING" and not row["ArrayTaskID"].isdigit(),
-            state=row["State"],
-            source="live",
-            reason=row["Reason"],
-            tag=row["Name"],
-            uid=_int(row["UserID"]),
-            submit_time=_time(row["SubmitTime"]),
-            eligible_time=_time(row["EligibleTime"]),
-            start_time=_time(row["StartTime"]),
-            end_time=_time(row["EndTime"]),
-            exit_code=code,
-            signal=signal,
-            node_list=_nodes(row["NodeList"]),
-            restarts=_int(row["RestartCnt"]),
-            priority=_int(row["PriorityLong"]),
-        )
+    yield from live_by_line(text, nonce, {}).values()
+
+
+def live_by_line(text: str, nonce: str, known: Mapping[str, JobReport]) -> dict[str, JobReport]:
+    """The same, each by its line without the nonce. Of a line that an earlier answer had, too,
+    the report is that of `known`: the same object."""
+    separator = f"|{nonce}|"
+    mark = _MARK
+    if mark in text:  # somebody's, and could pass for the word that nobody knows
+        mark, known = separator, {}
+    found = {}
+    for line in text.split("\n"):
+        # Line by line, since other threads have to wait for a single long step.
+        key = line.replace(separator, mark)
+        report = known.get(key) or _live_row(key, mark)
+        if report is not None:
+            found[key] = report
+    return found
+
+
+def _live_row(line: str, separator: str) -> JobReport | None:
+    row = _row(line, separator, LIVE_FIELDS, trailing=True)
+    ranges = task_ranges(row["ArrayTaskID"]) if row else None
+    array_id = _int(row["ArrayJobID"]) if row else None
+    if row is None or ranges is None or array_id is None:
+        return None
+    status = _int(row["exit_code"])
+    code, signal = _wait_status(status)
+    return JobReport(
+        array_job_id=array_id,
+        tasks=ranges,
+        is_range=row["State"] == "PENDING" and not row["ArrayTaskID"].isdigit(),
+        state=row["State"],
+        source="live",
+        reason=row["Reason"],
+        tag=row["Name"],
+        uid=_int(row["UserID"]),
+        submit_time=_time(row["SubmitTime"]),
+        eligible_time=_time(row["EligibleTime"]),
+        start_time=_time(row["StartTime"]),
+        end_time=_time(row["EndTime"]),
+        exit_code=code,
+        signal=signal,
+        node_list=_nodes(row["NodeList"]),
+        restarts=_int(row["RestartCnt"]),
+        priority=_int(row["PriorityLong"]),
+    )
 
 
 def ended(text: str, nonce: str) -> Iterator[JobReport]:
     """Rows of `sacct -X -n -P --delimiter=|nonce|` with ENDED_FIELDS."""
-    for row in _rows(text, f"|{nonce}|", ENDED_FIELDS, trailing=False):
+    for line in text.split("\n"):
+        row = _row(line, f"|{nonce}|", ENDED_FIELDS, trailing=False)
+        if row is None:
+            continue
         match = _SACCT_ID.fullmatch(row["JobID"])
         ranges = task_ranges(match[2] or match[3]) if match else None
         if match is None or ranges is None:
@@ -155,15 +181,15 @@ def facts(version: str, config: str) -> SlurmFacts | None:
     )
 
 
-def _rows(
-    text: str, separator: str, fields: tuple[str, ...], *, trailing: bool
-) -> Iterator[Mapping[str, str]]:
-    for line in text.split("\n"):
-        values = line.split(separator)
-        if trailing and values[-1:] == [""]:
-            values.pop()
-        if len(values) == len(fields):
-            yield dict(zip(fields, (value.strip() for value in values), strict=True))
+def _row(
+    line: str, separator: str, fields: tuple[str, ...], *, trailing: bool
+) -> Mapping[str, str] | None:
+    values = line.split(separator)
+    if trailing and values[-1:] == [""]:
+        values.pop()
+    if len(values) != len(fields):
+        return None
+    return dict(zip(fields, (value.strip() for value in values), strict=True))
 
 
 def _int(text: str) -> int | None:

@@ -68,4 +68,5 @@ class SlurmPort(Protocol):
         """All that slurmctld knows under this service's account: one question."""
 
     def ended(self, slurm_job_ids: Collection[int]) -> list[JobReport]:
-        """What accounting knows of these arrays: one question. No ids: no question, no rows."""
+        """What accounting knows of these arrays, a few thousand at most: one question. No ids: no
+        question, no rows."""

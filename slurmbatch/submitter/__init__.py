@@ -51,7 +51,7 @@ class Submitter:
     """One thread's work. What it keeps in memory only saves time; all else is in the store.
 
     `newest_at_start`: the last array that an earlier process, or a backup, has left. Of an intent
-    from those times more may have come than the store knows.
+    from those times more may have come than the store knows. `look` asks the poller to look soon.
     """
 
     store: Store
@@ -62,6 +62,7 @@ class Submitter:
     newest_at_start: int = 0
     clock: Callable[[], float] = time.time
     elapsed: Callable[[], float] = time.monotonic
+    look: Callable[[], None] = lambda: None
     _doubt: dict[int, float] = field(default_factory=dict)
     _absent: dict[int, float] = field(default_factory=dict)
     _released: dict[int, float] = field(default_factory=dict)
@@ -302,6 +303,7 @@ class Submitter:
             return
         self.store.arrays.releasing(array.pk, self.store.recall("boot_time") or "", now)
         self.slurm.release(fresh.slurm_job_id)
+        self.look()
         self._say("array released", array, slurm_job=fresh.slurm_job_id)
 
     def _release_again(self, array: ArraySpec, now: float) -> None:
@@ -313,6 +315,7 @@ class Submitter:
         rows = _of(self.slurm.find(array.tag), array.slurm_job_id)
         if array.slurm_job_id is not None and any(row.reason == "JobHeldUser" for row in rows):
             self.slurm.release(array.slurm_job_id)
+            self.look()
             self._say("array released again", array, slurm_job=array.slurm_job_id)
 
     def _missing(self, array: ArraySpec, now: float) -> None:
@@ -351,6 +354,7 @@ class Submitter:
         rows = self.slurm.find(array.tag)
         for slurm_job_id in {row.array_job_id for row in rows if _lives(row)}:
             self.slurm.cancel(slurm_job_id)
+            self.look()
             self._say("array cancelled", array, slurm_job=slurm_job_id)
         self._cancel_sent[array.pk] = now
 

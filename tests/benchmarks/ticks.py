@@ -26,18 +26,20 @@ _CHANGED = 1_000
 
 @dataclass
 class TextSlurm:
-    """Answers with squeue's text, taken apart as ever; `ended` holds who has, as (array, task)."""
+    """Answers with squeue's text, taken apart as the commands do; `over` holds who has ended, as
+    (array, task)."""
 
     arrays: Sequence[ArraySpec]
     over: set[tuple[int, int]] = field(default_factory=set)
     asked: int = 0
+    began: str = field(default_factory=lambda: str(int(time.time()) - 60))
     _text: str = ""
+    _rows: dict[str, JobReport] = field(default_factory=dict)
 
     def show(self) -> None:
         """Writes the text anew, so that doing so is no part of a tick."""
-        began = str(int(time.time()) - 60)
         self._text = "\n".join(
-            self._row(array, task, began)
+            self._row(array, task, self.began)
             for array in self.arrays
             for task in range(1, array.n_tasks + 1)
         )
@@ -53,7 +55,8 @@ class TextSlurm:
 
     def live(self) -> list[JobReport]:
         self.asked += 1
-        return list(parse.live(self._text, _NONCE))
+        self._rows = parse.live_by_line(self._text, _NONCE, self._rows)
+        return list(self._rows.values())
 
     def ended(self, slurm_job_ids: Collection[int]) -> list[JobReport]:
         self.asked += bool(slurm_job_ids)

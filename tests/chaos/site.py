@@ -64,6 +64,7 @@ bin_dir = "{root}/bin"
 command_timeout = 6
 submit_timeout = 6
 poll_interval = 0.3
+poll_interval_most = 1.0
 absence_grace = 8
 [tools]
 dir = "{root}/tools"

@@ -54,7 +54,7 @@ def test_the_least_settings_give_the_defaults(site: Site) -> None:
     assert (settings.server.host, settings.server.port) == ("127.0.0.1", 8765)
     assert settings.store.path == Path("/var/lib/slurmbatch/slurmbatch.sqlite")
     assert settings.jobs.log_dir == Path("/var/log/jobs")
-    assert settings.slurm.poll_interval == 2.0
+    assert (settings.slurm.poll_interval, settings.slurm.poll_interval_most) == (1.0, 15.0)
     assert settings.auth.jwt == ()
     assert settings.log.level == "info"
     assert settings.filesystems == ()
@@ -147,6 +147,10 @@ def test_all_mistakes_of_all_files_are_told_at_once(site: Site) -> None:
         (MINIMAL + "max_jobs_per_batch = true", "jobs.max_jobs_per_batch: found true, expected"),
         (MINIMAL + "[server]\nport = 65536", "server.port: found 65536, expected it to be less"),
         (MINIMAL + "[slurm]\npoll_interval = 0", "slurm.poll_interval: found 0, expected it to"),
+        (
+            MINIMAL + "[slurm]\npoll_interval = 2\npoll_interval_most = 1",
+            "slurm.poll_interval_most: found 1.0, expected at least 2.0, poll_interval",
+        ),
         (MINIMAL + "[slurm]\npoll_interval = inf", "slurm.poll_interval: found inf, expected"),
         (MINIMAL + '[slurm]\nconf = "/no/such"', "slurm.conf: found '/no/such', expected a file"),
         (MINIMAL + '[slurm]\nbin_dir = "/no"', "slurm.bin_dir: found '/no', expected a directory"),

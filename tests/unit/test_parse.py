@@ -292,6 +292,39 @@ def test_a_name_cannot_forge_a_row(guess: str, before: str) -> None:
         assert [row.tag for row in rows][-1] == "sb-1"
 
 
+def test_a_line_of_an_earlier_answer_is_not_taken_apart_again() -> None:
+    first = squeue_row(f"|{NONCE}|") + "\n" + squeue_row(f"|{NONCE}|", name="sb-2")
+    known = parse.live_by_line(first, NONCE, {})
+    other = "f" * len(NONCE)
+    second = (squeue_row(f"|{other}|", name="sb-2") + "\n"
+              + squeue_row(f"|{other}|", state="COMPLETED"))  # fmt: skip
+    same, changed = parse.live_by_line(second, other, known).values()
+    assert same is list(known.values())[1]
+    assert (changed.tag, changed.state) == ("sb-1", "COMPLETED")
+    assert list(parse.live(second, other)) == [same, changed]
+
+
+def test_what_is_known_forges_no_row_either() -> None:
+    known = parse.live_by_line(squeue_row(f"|{NONCE}|"), NONCE, {})
+    (line,) = known
+    other = "f" * len(NONCE)
+    for name in (f"x\n{line}", f"x\n{line}\n", f"\n{line}"):
+        text = squeue_row(f"|{other}|", name=name, state="RUNNING")
+        rows = parse.live_by_line(text, other, known).values()
+        assert {row.state for row in rows} <= {"RUNNING"}
+
+
+def test_a_mark_in_a_name_moves_no_field() -> None:
+    (line,) = parse.live_by_line(squeue_row(f"|{NONCE}|"), NONCE, {})
+    mark = next(each for each in line if not each.isprintable())
+    name = f"a{mark}b"
+    rows = [
+        row for known in ({}, parse.live_by_line(squeue_row(f"|{NONCE}|", name=name), NONCE, {}))
+        for row in parse.live_by_line(squeue_row(f"|{NONCE}|", name=name), NONCE, known).values()
+    ]  # fmt: skip
+    assert [(row.tag, row.state, row.uid) for row in rows] == [(name, "PENDING", 990)] * 2
+
+
 def test_bars_in_a_name_move_no_field() -> None:
     (row,) = live(squeue_row(f"|{NONCE}|", name="a|b||c"))
     assert (row.tag, row.state, row.uid) == ("a|b||c", "PENDING", 990)

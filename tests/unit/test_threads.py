@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 from slurmbatch.doorbell import Doorbell
 from slurmbatch.errors import SlurmUnreachable
@@ -86,6 +87,65 @@ class TestWorker:
         go_on.set()
         assert worker.stop(10)
         assert len(ended) == 1
+
+
+class Bell:
+    """Notes how long is waited for it, and ends the worker after so many times."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+        self.waits: list[float] = []
+        self.end: Callable[[], object] = lambda: None
+
+    def wait(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        if len(self.waits) >= self.times:
+            self.end()
+
+
+class TestWaiting:
+    def waits(self, tick: Callable[[float], object], pause: float = 0.0) -> list[float]:
+        bell = Bell(3)
+        worker = Worker("w", tick, 7.0, Health(), wait=bell.wait, pause=lambda: pause)
+        bell.end = worker._stop.set
+        worker._run()
+        return bell.waits
+
+    def test_a_tick_may_say_how_long(self) -> None:
+        wanted = iter([1.0, 2, 0.5])
+        assert self.waits(lambda _: next(wanted)) == [1.0, 2, 0.5]
+
+    def test_else_it_is_the_interval(self) -> None:
+        assert self.waits(lambda _: None) == [7.0] * 3
+
+    def test_after_a_failure_too(self) -> None:
+        def tick(now: float) -> float:
+            raise SlurmUnreachable("gone")
+
+        assert self.waits(tick) == [7.0] * 3
+
+    def test_a_part_of_it_is_waited_whatever_rings(self) -> None:
+        assert self.waits(lambda _: 2.0, pause=0.25) == [1.75] * 3
+
+    def test_no_more_than_was_wanted(self) -> None:
+        ticks: list[float] = []
+
+        def tick(now: float) -> float:
+            ticks.append(now)
+            if len(ticks) == 3:
+                worker._stop.set()
+            return 0.0
+
+        worker = Worker("w", tick, 7.0, Health(), pause=lambda: 60.0)
+        worker._run()
+        assert len(ticks) == 3
+
+    def test_the_end_shortens_it(self) -> None:
+        began = threading.Event()
+        worker = Worker("w", lambda _: began.set(), 600.0, Health(), pause=lambda: 600.0)
+        worker.start()
+        assert began.wait(10)
+        assert worker.stop(10)
 
 
 class TestHealth:

@@ -305,7 +305,7 @@ class TestEndsThatAreNotTold:
         world.slurm.min_job_age = 0
         world.slurm.lag = 1e9
         world.slurm.finish(world.slurm.arrays[0].job_id)
-        for _ in range(5):
+        for _ in range(8):
             world.tick(LATE * GRACE / 4)
         assert world.job(batch_id).reason.startswith("LOST: ")
 

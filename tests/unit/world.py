@@ -26,7 +26,7 @@ from slurmbatch.model import (
     Tool,
 )
 from slurmbatch.poller import Poller
-from slurmbatch.poller.sources import Sources
+from slurmbatch.poller.sources import QUESTIONS_A_TICK, Sources
 from slurmbatch.store import open_store
 from slurmbatch.submitter import Submitter, Terms
 from tests.fakes.slurm import FakeSlurm
@@ -137,8 +137,14 @@ class World:
     def tick(self, seconds: float = 1.0) -> None:
         now = self.slurm.advance(seconds)
         self.submitter.tick(now)
+        asked = self.asked()
         self.poller.tick(now)
+        assert self.asked() <= asked + QUESTIONS_A_TICK
         self.health.ok("poller", now)
+
+    def asked(self) -> int:
+        """How many questions the poller has asked."""
+        return sum(self.slurm.calls[each] for each in ("live", "ended", "facts"))
 
     def step_clock(self, seconds: float) -> None:
         """Somebody sets the clock; no time goes by."""
