@@ -17,20 +17,29 @@ from waitress.server import TcpWSGIServer
 
 from slurmbatch.config import Server
 from slurmbatch.errors import SettingsError
+from slurmbatch.journal import get
 from slurmbatch.web.channel import Channel, resumable
 from slurmbatch.web.lanes import Lanes
 
+_log = get("web")
+
 # What is ready for a client that is slow to take it; a part of a list or a log may come on top.
 _READY_BYTES = 256 * 1024
+# An answer in one piece may be larger; from here on it lies in a file until it is taken.
+_IN_MEMORY_BYTES = 1024 * 1024
+# Open files beside the connections: the database in each thread, logs, pipes to what we start.
+_OTHER_FILES = 256
+# What waitress counts as connections: what it listens on, and what wakes its loop.
+_NO_CONNECTIONS = 2
 
 
 class Web:
     """waitress in a thread of its own, so that it can be stopped without dropping an answer."""
 
     def __init__(self, app: Any, server: Server) -> None:
-        _allow_files(server.connection_limit + 256)
+        limit = min(server.connection_limit, _allow_files(server.connection_limit))
         self._socket = _listen(server.host, server.port)
-        self._server = _make_server(app, server, self._socket)
+        self._server = _make_server(app, server, self._socket, limit)
         host = f"[{server.host}]" if ":" in server.host else server.host
         self.url = f"http://{host}:{self._socket.getsockname()[1]}"
 
@@ -66,14 +75,18 @@ class _Server(TcpWSGIServer):
                 channel.handle_close()
 
 
-def _make_server(app: Any, server: Server, listener: socket.socket) -> Any:
+def _make_server(app: Any, server: Server, listener: socket.socket, limit: int) -> Any:
     adjustments = Adjustments(
         sockets=[listener],
         threads=server.threads,
-        connection_limit=server.connection_limit,
+        connection_limit=limit + _NO_CONNECTIONS,
         channel_timeout=server.channel_timeout,
         cleanup_interval=max(1, server.channel_timeout // 4),
         outbuf_high_watermark=_READY_BYTES,
+        outbuf_overflow=_IN_MEMORY_BYTES,
+        # One request at a time: more would be read into memory while it is answered, and who closes
+        # his side after the request would be taken for gone.
+        channel_request_lookahead=0,
         # select(2) knows no descriptor above 1023.
         asyncore_use_poll=True,
         # A little above ours, so that our own answer with the field's name is the one given.
@@ -90,12 +103,18 @@ def _make_server(app: Any, server: Server, listener: socket.socket) -> Any:
     )  # fmt: skip
 
 
-def _allow_files(wanted: int) -> None:
-    """Raises the soft limit of open files as far as the hard one allows: each connection is one."""
+def _allow_files(connections: int) -> int:
+    """Raises the soft limit of open files, of which each connection is one, as far as is needed and
+    the hard one allows; gives how many connections there may be."""
+    wanted = connections + _OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if most < wanted:
+        _log.warning("fewer connections than the settings allow: too few files may be open",
+                     connection_limit=connections, files=most)  # fmt: skip
+    return max(1, most - _OTHER_FILES)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
+import resource
 import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -309,14 +310,61 @@ def test_a_stop_finishes_what_is_under_way_and_takes_nothing_new() -> None:
         assert not stopper.is_alive()
 
 
+@contextmanager
+def idle(port: int, number: int) -> Iterator[list[socket.socket]]:
+    """Connections of those who have asked once and stay, and of those who ask for nothing."""
+    with ExitStack() as stack:
+        made = []
+        for count in range(number):
+            client = socket.create_connection(("127.0.0.1", port), timeout=10)
+            made.append(stack.enter_context(client))
+            if count % 2:
+                client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert client.recv(100)
+        yield made
+
+
+def test_a_thousand_idle_connections_shut_nobody_out() -> None:
+    with serving(App()) as (_, port), idle(port, 1000):
+        for path in ("/batches/x", "/batches", "/readyz"):
+            assert get(port, path) == b"ok"
+
+
 def test_more_than_1024_connections_are_no_trouble() -> None:
-    with serving(App(), connection_limit=3000) as (_, port):
-        idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(1100)]
-        try:
-            assert get(port, "/batches/x") == b"ok"
-        finally:
-            for each in idle:
-                each.close()
+    with serving(App(), connection_limit=3000) as (_, port), idle(port, 1100):
+        assert get(port, "/batches/x") == b"ok"
+
+
+def test_the_limit_counts_connections_only_and_those_beyond_wait() -> None:
+    with serving(App(), connection_limit=3) as (_, port), idle(port, 2) as clients:
+        assert get(port, "/batches/x") == b"ok"
+        with idle(port, 1), idle(port, 1) as (waiting,):
+            waiting.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            waiting.settimeout(0.3)
+            with pytest.raises(TimeoutError):
+                waiting.recv(100)
+            clients[0].close()
+            waiting.settimeout(10)
+            assert waiting.recv(100).startswith(b"HTTP/1.1 200")
+
+
+def test_where_too_few_files_may_be_open_fewer_connections_are_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 1024))
+    with serving(App(), connection_limit=2000) as (web, _):
+        assert web._server.adj.connection_limit == 1024 - 256 + 2
+
+
+def test_who_closes_his_side_after_the_request_is_answered() -> None:
+    app = App()
+    with serving(app) as (_, port), socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.shutdown(socket.SHUT_WR)
+        assert app.slow.acquire(timeout=10)
+        time.sleep(0.2)
+        app.go_on.set()
+        assert client.recv(100).startswith(b"HTTP/1.1 200")
 
 
 def test_a_taken_port_is_told_as_such() -> None:
