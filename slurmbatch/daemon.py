@@ -34,7 +34,7 @@ from slurmbatch.slurm.commands import CommandSlurm
 from slurmbatch.slurm.port import SlurmPort
 from slurmbatch.store import Store, open_store
 from slurmbatch.submitter import Submitter, Terms
-from slurmbatch.web import Web
+from slurmbatch.web import Waits, Web
 from slurmbatch.worker import Worker
 
 _log = journal.get("daemon")
@@ -89,7 +89,8 @@ def _serve(settings: Settings, store: Store, slurm: SlurmPort) -> int:
     health, doorbell = Health(), Doorbell(max(1, settings.server.threads // 2))
     workers = _workers(settings, store, slurm, health, doorbell)
     backend = str(getattr(slurm, "backend", "another"))
-    readiness = Readiness(store, health, settings.slurm.poll_interval, backend)
+    waits = Waits()
+    readiness = Readiness(store, health, settings.slurm.poll_interval, backend, waits)
     drain = threading.Event()
     app = create_app(
         _batches(settings, store, health, doorbell),
@@ -99,7 +100,7 @@ def _serve(settings: Settings, store: Store, slurm: SlurmPort) -> int:
         draining=drain.is_set,
     )
     with Signals() as signals:
-        web = Web(app, settings.server)
+        web = Web(app, settings.server, waits)
         for worker in workers:
             worker.start()
         web.start()
@@ -188,6 +189,7 @@ class Readiness:
     health: Health
     poll_interval: float
     backend: str
+    waits: Waits
 
     def healthz(self) -> dict[str, Any]:
         return {"status": "alive", "version": __version__}
@@ -205,8 +207,10 @@ class Readiness:
         slurm = {name: self._source(name) for name in ("slurmctld", "slurmdbd")}
         ready = not database and fresh and slurm["slurmctld"]["ok"]
         about = {"ok": not database, "error": database}
+        queue = {"depth": self.waits.depth, "waited": self.waits.waited}
         return ready, {"status": "ready" if ready else "not ready", "database": about, **slurm,
-                       "poll_age_seconds": age, "backend": self.backend}  # fmt: skip
+                       "poll_age_seconds": age, "backend": self.backend,
+                       "queue": queue}  # fmt: skip
 
     def _source(self, name: str) -> dict[str, Any]:
         source = self.health.source(name)

@@ -19,7 +19,9 @@ from slurmbatch.config import Server
 from slurmbatch.errors import SettingsError
 from slurmbatch.journal import get
 from slurmbatch.web.channel import Channel, resumable
-from slurmbatch.web.lanes import Lanes
+from slurmbatch.web.lanes import Lanes, Waits
+
+__all__ = ["Waits", "Web"]
 
 _log = get("web")
 
@@ -36,10 +38,11 @@ _NO_CONNECTIONS = 2
 class Web:
     """waitress in a thread of its own, so that it can be stopped without dropping an answer."""
 
-    def __init__(self, app: Any, server: Server) -> None:
+    def __init__(self, app: Any, server: Server, waits: Waits | None = None) -> None:
         limit = min(server.connection_limit, _allow_files(server.connection_limit))
         self._socket = _listen(server.host, server.port)
-        self._server = _make_server(app, server, self._socket, limit)
+        lanes = Lanes(server.threads, waits or Waits())
+        self._server = _make_server(app, server, self._socket, limit, lanes)
         host = f"[{server.host}]" if ":" in server.host else server.host
         self.url = f"http://{host}:{self._socket.getsockname()[1]}"
 
@@ -75,7 +78,7 @@ class _Server(TcpWSGIServer):
                 channel.handle_close()
 
 
-def _make_server(app: Any, server: Server, listener: socket.socket, limit: int) -> Any:
+def _make_server(app: Any, server: Server, listener: socket.socket, limit: int, lanes: Any) -> Any:
     adjustments = Adjustments(
         sockets=[listener],
         threads=server.threads,
@@ -96,7 +99,6 @@ def _make_server(app: Any, server: Server, listener: socket.socket, limit: int) 
         clear_untrusted_proxy_headers=True,
     )
     where = (listener.family, listener.type, listener.proto, listener.getsockname())
-    lanes: Any = Lanes(server.threads)  # which has what waitress uses of its own dispatcher
     return _Server(
         resumable(app), _sock=listener, dispatcher=lanes, adj=adjustments,
         sockinfo=where, bind_socket=False,

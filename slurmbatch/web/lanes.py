@@ -10,6 +10,7 @@ the settings.
 from __future__ import annotations
 
 import re
+import threading
 import time
 from typing import Any
 
@@ -38,11 +39,29 @@ def lane_of(method: str, path: str) -> str:
     return REST
 
 
+class Waits:
+    """How many requests have found no thread free, and how many at once at most in one lane.
+
+    It stands where waitress has a logger, and is told of each of them in the logger's way.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.waited = 0
+        self.depth = 0
+
+    def warning(self, _text: str, depth: int) -> None:
+        with self._lock:
+            self.waited += 1
+            self.depth = max(self.depth, depth)
+
+
 class Lanes:
     """A dispatcher, as waitress needs one, of several that have threads of their own."""
 
-    def __init__(self, threads: int) -> None:
-        self._lanes = {name: _Lane(n) for name, n in {**THREADS, REST: threads}.items()}
+    def __init__(self, threads: int, waits: Waits) -> None:
+        counts = {**THREADS, REST: threads}
+        self._lanes = {name: _Lane(count, waits) for name, count in counts.items()}
 
     def add_task(self, task: Any) -> None:
         self._lane(task).add_task(task)
@@ -74,8 +93,9 @@ class Lanes:
 
 
 class _Lane(ThreadedTaskDispatcher):
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, waits: Waits) -> None:
         super().__init__()
+        self.queue_logger: Any = waits
         self.set_thread_count(threads)
 
     def resume(self, task: Any) -> None:

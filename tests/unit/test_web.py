@@ -17,7 +17,7 @@ import pytest
 
 from slurmbatch.config import Server
 from slurmbatch.errors import SettingsError
-from slurmbatch.web import Web
+from slurmbatch.web import Waits, Web
 from slurmbatch.web.lanes import JOBS, LOGS, REST, SHORT, THREADS, lane_of
 
 
@@ -46,9 +46,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(app: Any, **settings: Any) -> Iterator[tuple[Web, int]]:
+def serving(app: Any, waits: Waits | None = None, **settings: Any) -> Iterator[tuple[Web, int]]:
     port = free_port()
-    web = Web(app, Server(port=port, **settings))
+    web = Web(app, Server(port=port, **settings), waits)
     web.start()
     try:
         yield web, port
@@ -247,6 +247,28 @@ def test_requests_in_one_go_are_answered_in_order_however_slowly_read() -> None:
     bodies = [each.split(b"\r\n\r\n")[1] for each in answers]
     whole = app.part * app.parts
     assert bodies == [whole if path.endswith("/jobs") else b"ok" for path in paths]
+
+
+def test_who_has_to_wait_for_a_thread_is_counted_and_not_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app, waits = App(), Waits()
+    with serving(app, waits, threads=2) as (_, port):
+        for _ in range(5):
+            threading.Thread(target=get, args=(port, "/slow", 30), daemon=True).start()
+        wait_for(lambda: waits.waited >= 3)
+        assert 3 <= waits.depth <= waits.waited <= 5
+    assert "queue" not in caplog.text
+
+
+def test_turns_do_not_count_as_waiting() -> None:
+    app, waits = Streams(parts=50), Waits()
+    with serving(app, waits) as (_, port), slow_readers(port, PATHS) as clients:
+        for client in clients:
+            answer = http.client.HTTPResponse(client)
+            answer.begin()
+            answer.read()
+    assert waits.waited <= len(PATHS)
 
 
 def test_an_answer_without_a_body_keeps_the_connection() -> None:
