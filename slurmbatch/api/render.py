@@ -64,12 +64,15 @@ def send_bytes(
 
 
 def array_chunks(elements: Iterable[object]) -> Iterator[bytes]:
-    """The text of a JSON array, some hundreds of elements at a time."""
+    """The text of a JSON array, some hundreds of elements at a time.
+
+    The first one goes by itself, since the next may be long in coming.
+    """
     rows = iter(elements)
-    before = b"["
-    while chunk := list(islice(rows, _ROWS_PER_CHUNK)):
+    before, size = b"[", 1
+    while chunk := list(islice(rows, size)):
         yield before + json_bytes(chunk)[1:-1]
-        before = b","
+        before, size = b",", _ROWS_PER_CHUNK
     yield b"]" if before == b"," else b"[]"
 
 
