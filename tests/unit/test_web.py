@@ -57,9 +57,9 @@ def serving(app: Any, waits: Waits | None = None, **settings: Any) -> Iterator[t
         web.stop(time.monotonic() + 5)
 
 
-def get(port: int, path: str, timeout: float = 10) -> bytes:
+def get(port: int, path: str, timeout: float = 10, method: str = "GET") -> bytes:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
-    connection.request("GET", path)
+    connection.request(method, path)
     return connection.getresponse().read()
 
 
@@ -169,6 +169,8 @@ def test_slow_readers_hold_no_thread() -> None:
         at_rest(app)
         for path in ("/batches", "/readyz", "/batches/x", "/logs/x.log", "/healthz"):
             assert get(port, path) == b"ok"
+        for method in ("POST", "DELETE"):
+            assert get(port, "/batches", method=method) == b"ok"
         with slow_readers(port, ["/batches/new/jobs"]) as (newcomer,):
             assert newcomer.recv(100).startswith(b"HTTP/1.1 200")
 
