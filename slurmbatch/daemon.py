@@ -35,7 +35,7 @@ from slurmbatch.slurm.commands import CommandSlurm
 from slurmbatch.slurm.port import SlurmPort
 from slurmbatch.store import Store, open_store
 from slurmbatch.submitter import Submitter, Terms
-from slurmbatch.web import Web
+from slurmbatch.web import Waits, Web
 from slurmbatch.worker import Worker
 
 _log = journal.get("daemon")
@@ -91,7 +91,8 @@ def _serve(settings: Settings, store: Store, slurm: SlurmPort) -> int:
     health, doorbell = Health(), Doorbell(max(1, settings.server.threads // 2))
     workers = _workers(settings, store, slurm, health, doorbell)
     backend = str(getattr(slurm, "backend", "another"))
-    readiness = Readiness(store, health, settings.slurm.poll_interval_most, backend)
+    waits = Waits()
+    readiness = Readiness(store, health, settings.slurm.poll_interval_most, backend, waits)
     drain = threading.Event()
     app = create_app(
         _batches(settings, store, health, doorbell),
@@ -101,7 +102,7 @@ def _serve(settings: Settings, store: Store, slurm: SlurmPort) -> int:
         draining=drain.is_set,
     )
     with Signals() as signals:
-        web = Web(app, settings.server)
+        web = Web(app, settings.server, waits)
         for worker in workers:
             worker.start()
         web.start()
@@ -195,6 +196,7 @@ class Readiness:
     health: Health
     poll_interval_most: float
     backend: str
+    waits: Waits
     clock: Callable[[], float] = time.time
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _checked_at: float | None = None
@@ -212,9 +214,10 @@ class Readiness:
         slurm = {name: self._source(name) for name in ("slurmctld", "slurmdbd")}
         ready = not trouble and fresh and looked is not None and slurm["slurmctld"]["ok"]
         about = {"ok": not trouble, "error": trouble}
+        queue = {"depth": self.waits.depth, "waited": self.waits.waited}
         return ready, {"status": "ready" if ready else "not ready", "database": about, **slurm,
                        "poll_age_seconds": looked, "looks": self.health.looks,
-                       "backend": self.backend}  # fmt: skip
+                       "backend": self.backend, "queue": queue}  # fmt: skip
 
     def _database(self, now: float) -> str:
         """Why the database can't be written; "" if it can. Looked at once a second at most: it

@@ -76,10 +76,6 @@ def configure(level: str = "info", stream: TextIO | None = None) -> None:
     root.setLevel(_sink.level)
     # peewee writes every statement with its values at debug.
     logging.getLogger("peewee").setLevel(max(_sink.level, LEVELS["info"]))
-    # waitress warns of each request that waits for a thread: thousands of lines under load.
-    queue = logging.getLogger("waitress.queue")
-    queue.removeFilter(_demote)
-    queue.addFilter(_demote)
     logging.captureWarnings(True)
 
 
@@ -191,8 +187,3 @@ class _Handler(logging.Handler):
             _sink.write(line(record.created, level, record.getMessage(), fields))
         except Exception:
             self.handleError(record)
-
-
-def _demote(record: logging.LogRecord) -> bool:
-    record.levelno, record.levelname = logging.DEBUG, "DEBUG"
-    return True

@@ -16,7 +16,8 @@ _REF = "#/components/schemas/{model}"
 _ABOUT = (
     "A REST bridge to Slurm: batches of jobs, submitted once, explained in words. "
     "Every resource is a JSON array; a single one is an array of one element, or the element "
-    f"itself for those who ask for it with Accept: {render.OBJECT}. HEAD works wherever GET does."
+    f"itself for those who ask for it with Accept: {render.OBJECT}. HEAD works wherever GET does. "
+    "Longer answers are sent as gzip to those who say that they take it."
 )
 _HEADERS = {
     "X-Request-Id": "The id of this request, also in the service's log: your own if it was sane.",
@@ -24,7 +25,7 @@ _HEADERS = {
     "Location": "The path of the batch.",
     "Link": 'With rel="next": the next page, if there is one.',
     "ETag": "Stands for this state of the batch.",
-    "Vary": "Accept: array or object.",
+    "Vary": "Accept: array or object, if it is a single one. Accept-Encoding: gzip or not.",
     "Accept-Ranges": "bytes",
     "Content-Length": "The number of bytes.",
     "Content-Range": "Which bytes these are, and of how many.",
@@ -138,7 +139,8 @@ def _responses(operation: Operation, schemas: _Schemas) -> dict[int, Any]:
 def _success(answer: Answer, schemas: _Schemas) -> dict[str, Any]:
     made: dict[str, Any] = {"description": answer.description}
     single = answer.shape is not None and not answer.many and not answer.plain
-    made["headers"] = _headers((*answer.headers, *(("Vary",) if single else ())))
+    encodable = answer.shape is not None and not answer.plain
+    made["headers"] = _headers((*answer.headers, *(("Vary",) if encodable else ())))
     if answer.media != render.JSON:
         made["content"] = {answer.media: {"schema": {"type": "string"}}}
     elif answer.shape is not None:

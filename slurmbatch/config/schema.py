@@ -38,10 +38,12 @@ class Server(Section):
         default=8 * 1024 * 1024, ge=1024, description="A larger request body is refused with 413."
     )
     connection_limit: int = Field(
-        default=1000, ge=1, description="Connections that may be open at a time; further ones wait."
+        default=4096, ge=1, description="Connections that may be open at a time; further ones wait."
     )
     channel_timeout: int = Field(
-        default=60, ge=1, description="Seconds after which an idle connection is closed."
+        default=60,
+        ge=1,
+        description="Seconds after which a connection is closed that is idle, or takes no answer.",
     )
     submit_wait: float = Field(
         default=3.0,

@@ -27,6 +27,8 @@ from slurmbatch.store.rows import (
 )
 
 _JOBS_A_READ = 500
+# How far one read looks for jobs of some status, which may be few and far between.
+_INDICES_A_READ = 20_000
 _JOBS_A_WRITE = 5000
 
 
@@ -205,19 +207,35 @@ class Batches:
     ) -> Iterator[Job]:
         """In index order, from the one after `after`; read in portions, so memory stays flat."""
         found = self._pk_and_fixed(batch.user_id, batch.batch_id)
-        while found is not None:
-            portion = _JOBS_A_READ if limit is None else min(limit, _JOBS_A_READ)
-            query = _jobs(found[0]).where(JobRow.idx > after).order_by(JobRow.idx).limit(portion)
-            if statuses:
-                query = query.where(JobRow.status.in_([CODE[status] for status in statuses]))
-            rows = self._db.rows(query)
-            for row in rows:
-                yield job_of(row, batch, found[1])
-            if limit is not None:
-                limit -= len(rows)
-            if len(rows) < portion or limit == 0:
-                return
-            after = rows[-1][0]
+        if found is None:
+            return
+        pk, fixed = found
+        most = _JOBS_A_READ if limit is None else min(limit, _JOBS_A_READ)
+        for row in islice(self._job_rows(pk, batch, statuses, after, most), limit):
+            yield job_of(row, batch, fixed)
+
+    def _job_rows(
+        self, pk: int, batch: Batch, statuses: frozenset[Status], after: int, most: int
+    ) -> Iterator[tuple[Any, ...]]:
+        query, span, last = _jobs(pk), most, batch.n_jobs - 1
+        if statuses:
+            query = query.where(JobRow.status.in_([CODE[status] for status in statuses]))
+            span = _INDICES_A_READ
+        missing = sum(batch.counts[status] for status in statuses or batch.counts)
+        while missing > 0 and after < last:
+            end = after + span
+            portion = query.where((JobRow.idx > after) & (JobRow.idx <= end))
+            rows = self._db.rows(portion.order_by(JobRow.idx).limit(most))
+            yield from rows
+            after = rows[-1][0] if len(rows) == most else end
+            missing -= len(rows)
+            # The counters are those of this version: while it stands, they tell when all are found.
+            if missing <= 0 and after < last and not self._is_still(batch):
+                missing = batch.n_jobs
+
+    def _is_still(self, batch: Batch) -> bool:
+        found = self.version(batch.user_id, batch.batch_id)
+        return found is not None and found[0] == batch.version
 
     def place(self, user_id: str, batch_id: str, index: int) -> tuple[int, int, int] | None:
         """Where a job's log is: its array's ordinal and generation, and the task's number."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from slurmbatch import errors, journal
-from slurmbatch.api import problems
+from slurmbatch.api import problems, render
 from slurmbatch.model import Status
 from tests.api.conftest import Api
 from tests.api.fakes import FakeBatches, FakeReadiness
@@ -248,6 +249,20 @@ def test_statuses_of_jobs(api: Api, batches: FakeBatches, batch_id: str) -> None
     jobs[2] = replace(jobs[2], status=Status.FAILED)
     answer = api.get(f"/batches/{batch_id}/jobs?status=RUNNING&status=FAILED")
     assert [each["status"] for each in answer.json] == ["RUNNING", "FAILED"]
+
+
+def test_the_first_job_of_a_list_does_not_wait_for_more() -> None:
+    asked = []
+
+    def jobs() -> Iterator[int]:
+        for number in range(3):
+            asked.append(number)
+            yield number
+
+    chunks = render.array_chunks(jobs())
+    assert next(chunks) == b"[0"
+    assert asked == [0]
+    assert b"".join(chunks) == b",1,2]"
 
 
 @pytest.mark.parametrize("n_jobs", [0, 1, 249, 250, 251, 1000])

@@ -234,7 +234,7 @@ def test_one_object_for_those_who_ask(
 ) -> None:
     answer = api.get(path.format(ended, ended), headers={"Accept": accept})
     assert answer.status_code == 200
-    assert answer.headers["vary"] == "Accept"
+    assert answer.headers["vary"] == "Accept, Accept-Encoding"
     assert isinstance(answer.json, dict) is is_object
     assert answer.headers["content-type"] == (OBJECT if is_object else "application/json")
     whole = api.get(path.format(ended, ended)).json

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import json
 import os
@@ -108,6 +109,15 @@ def test_a_long_list_of_jobs(port: int, batches: FakeBatches) -> None:
     assert len(json.loads(text)) == 3000
     answer, text = ask(port, "HEAD", f"/batches/{batch_id}/jobs")
     assert (answer.status, text) == (200, b"")
+
+
+def test_a_long_list_as_gzip(port: int, batches: FakeBatches) -> None:
+    path = f"/batches/{batches.add('anna', 3000).batch_id}/jobs"
+    _, plain = ask(port, "GET", path)
+    answer, text = ask(port, "GET", path, headers={"Accept-Encoding": "gzip"})
+    assert answer.headers["Transfer-Encoding"] == "chunked"
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(text) == plain
 
 
 @pytest.fixture

@@ -18,10 +18,14 @@ from tests.benchmarks.site import Service
 
 IDLE, SLOW, BUSY = 1_000, 100, 4
 _PAUSE = 0.25
+# The first two have a lane of their own, the others share theirs with whatever changes something.
+_READS = (
+    ("status", "{}"), ("healthz", "/healthz"), ("list", "/batches?limit=10"), ("readyz", "/readyz"),
+)  # fmt: skip
 
 
 def crowd(service: Service, path: str, seconds: float) -> list[dict[str, object]]:
-    """A status and /healthz with nobody else, beside idle connections, and beside slow ones."""
+    """Short reads and others with nobody else, beside idle connections, and beside slow ones."""
     _allow_files(IDLE + SLOW + 200)
     found = []
     for name, others in (
@@ -32,8 +36,8 @@ def crowd(service: Service, path: str, seconds: float) -> list[dict[str, object]
         (f"{SLOW} that read a long list slowly", lambda: _slow_readers(service, path)),
     ):
         with others():
-            for what, where in (("status", path), ("healthz", "/healthz")):
-                target = service.target(what, where)
+            for what, where in _READS:
+                target = service.target(what, where.format(path))
                 found.append(_plain(name, what, target.run(4, seconds), service))
     return found
 

@@ -132,8 +132,7 @@ def site() -> Iterator[Site]:
 
 
 def _settings(text: str) -> str:
-    """The defaults, but for room for a crowd, and for ten thousand jobs in one array."""
-    text = text.replace("[server]\n", "[server]\nconnection_limit = 2000\n")
+    """The defaults, but for room for ten thousand jobs in one array."""
     return text.replace(
         "poll_interval = 0.5\npoll_interval_most = 2.0\n", "max_script_bytes = 2097152\n"
     )

@@ -142,6 +142,7 @@ def test_without_slurm_it_keeps_what_it_is_given_and_says_that_it_is_not_ready(
     ready = httpx.get(f"{site.url}/readyz")
     assert ready.status_code == 503
     assert ready.json()["slurmctld"]["ok"] is False
+    assert set(ready.json()["queue"]) == {"depth", "waited"}
     assert ready.headers["Retry-After"]
 
 

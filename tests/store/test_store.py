@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -38,6 +39,7 @@ from slurmbatch.model import (
 from slurmbatch.store import Idempotency, NewArray, Standing, Store, new_id, open_store
 from slurmbatch.store.database import Database
 from slurmbatch.store.migrations import MIGRATIONS
+from slurmbatch.store.models import JobRow
 
 NOW = 1_800_000_000.0
 
@@ -95,6 +97,27 @@ def jobs(store: Store, batch_id: str, *statuses: Status, after: int = -1,
     batch = store.batches.get(user, batch_id)
     assert batch is not None
     return list(store.batches.jobs(batch, statuses=frozenset(statuses), after=after, limit=limit))
+
+
+def fail(store: Store, batch_id: str, *indices: int) -> None:
+    """These jobs of a batch of one array."""
+    pk = store.arrays.of_batch(batch_id)[0].pk
+    store.arrays.apply({pk: [JobChange(index + 1, Status.FAILED, "X") for index in indices]}, NOW)
+
+
+@pytest.fixture
+def reads(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The size of each read of jobs."""
+    sizes, rows = [], store.batches._db.rows
+
+    def measured(query: Any) -> list[tuple[Any, ...]]:
+        found = rows(query)
+        if query.model is JobRow:
+            sizes.append(len(found))
+        return found
+
+    monkeypatch.setattr(store.batches._db, "rows", measured)
+    return sizes
 
 
 def counted(store: Store, batch_id: str) -> dict[Status, int]:
@@ -207,6 +230,44 @@ class TestReading:
         assert len(jobs(store, batch_id, Status.RUNNING, Status.SUBMITTED)) == 1200
         assert [job.index for job in jobs(store, batch_id, after=700, limit=3)] == [701, 702, 703]
         assert jobs(store, batch_id, after=1199) == []
+
+    def test_few_jobs_among_many_come_one_by_one(self, store: Store, reads: list[int]) -> None:
+        batch_id = make(store, 90_000, per_array=90_000)
+        fail(store, batch_id, 7, 30_000, 50_000)
+        batch = store.batches.get("alice", batch_id)
+        assert batch is not None
+        failed = frozenset((Status.FAILED,))
+        found = store.batches.jobs(batch, statuses=failed, after=-1, limit=None)
+        assert next(found).index == 7
+        assert reads == [1]
+        assert [job.index for job in found] == [30_000, 50_000]
+        # The counter says that these are all: what is left of the batch is not looked through.
+        assert reads == [1, 1, 1]
+        assert [job.index for job in jobs(store, batch_id, Status.FAILED, after=7)] == [
+            30_000, 50_000,
+        ]  # fmt: skip
+        reads.clear()
+        assert jobs(store, batch_id, Status.RUNNING) == []
+        assert reads == []
+
+    def test_what_changes_while_it_is_listed_hides_nothing(self, store: Store) -> None:
+        batch_id = make(store, 45_000, per_array=45_000)
+        fail(store, batch_id, 7, 40_000)
+        batch = store.batches.get("alice", batch_id)
+        assert batch is not None
+        failed = frozenset((Status.FAILED,))
+        found = store.batches.jobs(batch, statuses=failed, after=-1, limit=None)
+        assert next(found).index == 7
+        fail(store, batch_id, 20_500, 44_000)
+        assert [job.index for job in found] == [20_500, 40_000, 44_000]
+
+    def test_many_jobs_are_read_in_portions(self, store: Store, reads: list[int]) -> None:
+        batch_id = make(store, 1200, per_array=1200)
+        assert len(jobs(store, batch_id)) == 1200
+        fail(store, batch_id, *range(100, 1200))
+        assert len(jobs(store, batch_id, Status.FAILED)) == 1100
+        assert len(jobs(store, batch_id, Status.FAILED, limit=3)) == 3
+        assert reads == [500, 500, 200, 500, 500, 100, 3]
 
 
 class TestIdempotency:

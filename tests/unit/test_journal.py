@@ -129,15 +129,6 @@ def test_the_standard_library_speaks_the_same_form(out: io.StringIO) -> None:
     assert ' error event="Exception while serving /a\\nb" logger=waitress traceback="' in line
 
 
-def test_waitress_queue_is_for_debugging_only(out: io.StringIO) -> None:
-    logging.getLogger("waitress.queue").warning("Task queue depth is %d", 5)
-    assert lines(out) == []
-    journal.configure("debug", out)
-    logging.getLogger("waitress.queue").warning("Task queue depth is %d", 6)
-    [line] = lines(out)
-    assert ' debug event="Task queue depth is 6"' in line
-
-
 def test_peewee_statements_are_never_written(out: io.StringIO) -> None:
     journal.configure("debug", out)
     logging.getLogger("peewee").debug(("SELECT ?", ["secret"]))

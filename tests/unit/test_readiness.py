@@ -11,6 +11,7 @@ from slurmbatch.daemon import Readiness
 from slurmbatch.errors import StoreUnavailable
 from slurmbatch.health import Health
 from slurmbatch.store import Store
+from slurmbatch.web import Waits
 
 from .world import World
 
@@ -33,7 +34,7 @@ class Site:
     def __init__(self) -> None:
         self.now, self.database, self.health = NOW, Database(), Health()
         store = cast(Store, self.database)
-        self.readiness = Readiness(store, self.health, 2.0, "commands", lambda: self.now)
+        self.readiness = Readiness(store, self.health, 2.0, "commands", Waits(), lambda: self.now)
 
     def ask(self) -> tuple[bool, dict[str, Any]]:
         return self.readiness.readyz()
@@ -78,7 +79,9 @@ def test_a_poller_that_hangs(site: Site) -> None:
 
 def test_with_nothing_to_look_for_it_is_ready_all_the_time(tmp_path: Path) -> None:
     world = World(tmp_path)
-    readiness = Readiness(world.store, world.health, 2.0, "commands", lambda: world.slurm.now)
+    readiness = Readiness(
+        world.store, world.health, 2.0, "commands", Waits(), lambda: world.slurm.now
+    )
     ages = []
     for _ in range(60):
         world.tick(2)

@@ -15,6 +15,7 @@ from slurmbatch.health import Health
 from slurmbatch.poller import Poller
 from slurmbatch.store import Store, open_store
 from slurmbatch.submitter import Submitter
+from slurmbatch.web import Waits
 from slurmbatch.worker import Worker
 from tests.fakes.slurm import FakeSlurm
 
@@ -65,6 +66,6 @@ def test_a_wait_within_these_bounds_is_not_late(settings: Settings, store: Store
     health.ok("poller", time.time() - 200)
     health.ok("slurmctld", time.time())
     most = settings.slurm.poll_interval_most
-    assert Readiness(store, health, most, "commands").readyz()[0]
+    assert Readiness(store, health, most, "commands", Waits()).readyz()[0]
     batches = _batches(settings, store, health, Doorbell())
     assert batches._rules.poll_late > most

@@ -34,7 +34,7 @@ class BatchList(OfBatches):
         )
         if after is not None:
             resp.append_header("Link", query.next_page(req, after))
-        render.send_all(resp, [views.listed_batch(each) for each in found])
+        render.send_all(req, resp, [views.listed_batch(each) for each in found])
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         key = _idempotency_key(req)
@@ -119,7 +119,7 @@ def _hash(value: object) -> bytes:
 def _tag(resp: falcon.Response, etag: str) -> None:
     # Weak: the array of one and the object have the same version, and not the same bytes.
     resp.set_header("ETag", f'W/"{etag}"')
-    resp.set_header("Vary", "Accept")
+    resp.set_header("Vary", render.VARY_OF_ONE)
 
 
 def _matches(header: str, etag: str) -> bool:

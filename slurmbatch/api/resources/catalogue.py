@@ -13,7 +13,7 @@ class ToolList(OfBatches):
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         found = self._batches.tools(req.context.caller)
-        render.send_all(resp, [views.tool(each) for each in found])
+        render.send_all(req, resp, [views.tool(each) for each in found])
 
 
 class OneTool(OfBatches):
@@ -29,4 +29,4 @@ class FilesystemList(OfBatches):
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         found = self._batches.filesystems(req.context.caller)
-        render.send_all(resp, [views.filesystem(each) for each in found])
+        render.send_all(req, resp, [views.filesystem(each) for each in found])

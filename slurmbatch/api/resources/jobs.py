@@ -22,12 +22,12 @@ class JobList(OfBatches):
             limit=None if limit is None else limit + 1,
         )
         if limit is None:
-            render.send_stream(resp, map(views.listed_job, jobs))
+            render.send_stream(req, resp, map(views.listed_job, jobs))
             return
         found = list(jobs)
         if len(found) > limit:
             resp.append_header("Link", query.next_page(req, found[limit - 1].job_id))
-        render.send_all(resp, [views.listed_job(each) for each in found[:limit]])
+        render.send_all(req, resp, [views.listed_job(each) for each in found[:limit]])
 
 
 class OneJob(OfBatches):

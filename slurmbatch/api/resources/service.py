@@ -48,5 +48,4 @@ class Document(Readable):
         self._document = render.json_bytes(document)
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        resp.content_type = render.JSON
-        resp.data = self._document
+        render.send_bytes(req, resp, self._document)

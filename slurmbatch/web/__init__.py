@@ -1,0 +1,133 @@
+"""waitress, tuned for this work: many short reads that must not wait behind slow answers.
+
+`lanes` gives what is short, what is long and what changes something threads of their own; `channel`
+sees to it that none of them waits for a client.
+"""
+
+from __future__ import annotations
+
+import resource
+import socket
+import threading
+import time
+from typing import Any
+
+from waitress.adjustments import Adjustments
+from waitress.server import TcpWSGIServer
+
+from slurmbatch.config import Server
+from slurmbatch.errors import SettingsError
+from slurmbatch.journal import get
+from slurmbatch.web.channel import Channel, resumable
+from slurmbatch.web.lanes import Lanes, Waits
+
+__all__ = ["Waits", "Web"]
+
+_log = get("web")
+
+# What is ready for a client that is slow to take it; a part of a list or a log may come on top.
+_READY_BYTES = 256 * 1024
+# An answer in one piece may be larger; from here on it lies in a file until it is taken.
+_IN_MEMORY_BYTES = 1024 * 1024
+# Open files beside the connections: the database in each thread, logs, pipes to what we start.
+_OTHER_FILES = 256
+# What waitress counts as connections: what it listens on, and what wakes its loop.
+_NO_CONNECTIONS = 2
+
+
+class Web:
+    """waitress in a thread of its own, so that it can be stopped without dropping an answer."""
+
+    def __init__(self, app: Any, server: Server, waits: Waits | None = None) -> None:
+        limit = min(server.connection_limit, _allow_files(server.connection_limit))
+        self._socket = _listen(server.host, server.port)
+        lanes = Lanes(server.threads, waits or Waits())
+        self._server = _make_server(app, server, self._socket, limit, lanes)
+        host = f"[{server.host}]" if ":" in server.host else server.host
+        self.url = f"http://{host}:{self._socket.getsockname()[1]}"
+
+    def start(self) -> None:
+        threading.Thread(target=self._server.run, name="web", daemon=True).start()
+
+    def stop(self, deadline: float) -> None:
+        """Accepts nothing more and waits, until the deadline, for the answers that are due."""
+        self._server.accepting = False
+        self._server.pull_trigger()
+        time.sleep(0.05)  # the loop has to look once more, so that nobody selects on it
+        self._server.del_channel()
+        self._server.socket.close()
+        while self._busy() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        self._server.task_dispatcher.shutdown(timeout=max(0.1, deadline - time.monotonic()))
+
+    def _busy(self) -> bool:
+        channels = list(self._server.active_channels.values())
+        return any(each.is_busy() for each in channels)
+
+
+class _Server(TcpWSGIServer):
+    channel_class = Channel
+    active_channels: Any
+
+    def maintenance(self, now: float) -> None:
+        """Closes what has been idle for too long: waitress waits with that until the client takes
+        what is ready for it, which may be never."""
+        super().maintenance(now)  # type: ignore[arg-type]
+        for channel in list(self.active_channels.values()):
+            if channel.will_close and channel.total_outbufs_len:
+                channel.handle_close()
+
+
+def _make_server(app: Any, server: Server, listener: socket.socket, limit: int, lanes: Any) -> Any:
+    adjustments = Adjustments(
+        sockets=[listener],
+        threads=server.threads,
+        connection_limit=limit + _NO_CONNECTIONS,
+        channel_timeout=server.channel_timeout,
+        cleanup_interval=max(1, server.channel_timeout // 4),
+        outbuf_high_watermark=_READY_BYTES,
+        outbuf_overflow=_IN_MEMORY_BYTES,
+        # One request at a time: more would be read into memory while it is answered, and who closes
+        # his side after the request would be taken for gone.
+        channel_request_lookahead=0,
+        # select(2) knows no descriptor above 1023.
+        asyncore_use_poll=True,
+        # A little above ours, so that our own answer with the field's name is the one given.
+        max_request_body_size=server.max_body_bytes + 65536,
+        expose_tracebacks=False,
+        ident=None,
+        clear_untrusted_proxy_headers=True,
+    )
+    where = (listener.family, listener.type, listener.proto, listener.getsockname())
+    return _Server(
+        resumable(app), _sock=listener, dispatcher=lanes, adj=adjustments,
+        sockinfo=where, bind_socket=False,
+    )  # fmt: skip
+
+
+def _allow_files(connections: int) -> int:
+    """Raises the soft limit of open files, of which each connection is one, as far as is needed and
+    the hard one allows; gives how many connections there may be."""
+    wanted = connections + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if most < wanted:
+        _log.warning("fewer connections than the settings allow: too few files may be open",
+                     connection_limit=connections, files=most)  # fmt: skip
+    return max(1, most - _OTHER_FILES)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise SettingsError(
+            [f"server: cannot listen on {host}:{port}: {error.strerror}"]
+        ) from error
+    return listener
