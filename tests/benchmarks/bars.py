@@ -76,6 +76,8 @@ def of_the_rest(found: dict[str, Any], stored: int) -> list[Bar]:
                 found["daemon"]["memory_after_reads_mib"]),
         at_most("seconds from the daemon's start to its first answer", 1.0,
                 found["daemon"]["start_seconds"]),
+        at_most("median of the delay of a status / slurm.poll_interval", 1.0,
+                found["delay"]["median_per_interval"]),
         at_most("rows written for each changed task", 1.0,
                 max(each["rows_written"] / each["changed"] for each in changed)),
     ]  # fmt: skip

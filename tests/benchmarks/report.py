@@ -15,6 +15,7 @@ def table(found: dict[str, Any]) -> str:
         _of("Beside others", found["crowd"]),
         _of("New batches", found["writes"], leave=("posts_ms", "sbatches_ms")),
         _of("Looks of the poller", found["ticks"]),
+        _of("From a change in Slurm to ours", [found["delay"]]),
         _of("The daemon on the large database", [found["daemon"]]),
         _questions(found["questions"]),
         _bars(found["bars"]),

@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.benchmarks import bars, machine
 from tests.benchmarks.crowd import crowd
+from tests.benchmarks.delay import delay
 from tests.benchmarks.lists import whole_list
 from tests.benchmarks.load import Target
 from tests.benchmarks.peers import FORK_THREADS, Peers
@@ -61,6 +62,8 @@ class Run:
             self.found["crowd"] = crowd(two, many.path, self.scale.seconds)
         self._slow_reads(lives)
         self._asking(lives[0])
+        self.say("how soon the API tells of a change in Slurm")
+        self.found["delay"] = delay()
         self.found["reads"] = self.cells.plain()
         self.found["bars"] = [each.plain() for each in self._bars()]
         self.found["load_average"]["after"] = machine.load_average()

@@ -7,7 +7,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +41,14 @@ class Service:
 
     def call(self, method: str, path: str, body: object = None) -> tuple[int, Any, dict[str, str]]:
         """One request on a connection of its own: status, JSON, headers."""
+        status, content, names = self._ask(method, path, body)
+        return status, json.loads(content or b"null"), names
+
+    def text(self, path: str) -> str:
+        """What a job has printed, say."""
+        return self._ask("GET", path, None)[1].decode()
+
+    def _ask(self, method: str, path: str, body: object) -> tuple[int, bytes, dict[str, str]]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             text = None if body is None else json.dumps(body)
@@ -49,7 +57,7 @@ class Service:
             answer = connection.getresponse()
             content = answer.read()
             names = {name.lower(): value for name, value in answer.headers.items()}
-            return answer.status, json.loads(content or b"null"), names
+            return answer.status, content, names
         finally:
             connection.close()
 
@@ -114,13 +122,17 @@ class Site:
 
 
 @contextmanager
-def site() -> Iterator[Site]:
-    """Up with the daemon on the defaults of its settings, nodes that start nothing, and gone."""
+def site(tools: Mapping[str, str] | None = None, *, idle: bool = True) -> Iterator[Site]:
+    """Up with the daemon on the defaults of its settings, and gone. `tools`: more of them, by name;
+    `idle`: the nodes start nothing."""
     directory = Path(tempfile.mkdtemp(prefix="sb-bench-", dir="/tmp"))
     box = Sandbox(directory / "box", nodes=1, max_array_size=10_001, max_job_count=400_000)
     try:
         box.up()
-        box.run(["scontrol", "update", "nodename=ALL", "state=drain", "reason=bench"])
+        if idle:
+            box.run(["scontrol", "update", "nodename=ALL", "state=drain", "reason=bench"])
+        for name, text in (tools or {}).items():
+            (box.dir / "etc" / "tools.d" / f"{name}.toml").write_text(text)
         box.paths.settings.write_text(_settings(box.paths.settings.read_text()))
         box.start_daemon()
         pid = box.pid("slurmbatch")
