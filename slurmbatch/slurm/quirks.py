@@ -6,8 +6,9 @@ import re
 
 # Words in sbatch's errors that mean: no, and asking again will not help. Seen on 22.05 unless
 # noted; slurm_errno.c has them all.
+TOO_LARGE = "Invalid job array specification"
 REFUSALS = (
-    "Invalid job array specification",
+    TOO_LARGE,
     "Invalid feature specification",
     "Invalid license specification",
     "Requested node configuration is not available",

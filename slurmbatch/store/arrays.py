@@ -102,13 +102,13 @@ class Arrays:
     # --- reading --------------------------------------------------------------------------------
 
     def in_state(self, *states: ArrayState, due: float | None = None) -> list[ArraySpec]:
-        """The arrays in these states, oldest first; `due`: whose next try is not after that."""
+        """The arrays in these states, batch by batch; `due`: whose next try is not after that."""
         names = [str(state) for state in states]
         which = f"a.state IN ({', '.join('?' * len(names))})"
         late = () if due is None else (due,)
         if late:
             which += " AND a.next_try_at <= ?"
-        return self._arrays(f"{which} ORDER BY a.pk", *names, *late)
+        return self._arrays(f"{which} ORDER BY a.batch, a.ordinal", *names, *late)
 
     def cancelled(self) -> frozenset[int]:
         """Of the arrays that are not over those of which nothing shall run any more."""
@@ -204,6 +204,29 @@ class Arrays:
         with self._db.write() as db:
             if _set(db, pk, open_states, waiting=why, next_try_at=next_try_at):
                 _touch_batches(db, [pk])
+
+    def cut(self, pk: int, keep: int, tag: str) -> bool:
+        """Leaves an intent so many of its jobs; the others become an intent of their own. False
+        where there is nothing to cut off."""
+        with self._db.write() as db:
+            row = db.execute_sql(
+                "INSERT INTO array"
+                " (batch, ordinal, tag, n_tasks, n_unfinished, waiting, created_at)"
+                " SELECT batch, (SELECT max(ordinal) + 1 FROM array b WHERE b.batch = a.batch),"
+                " ?1, n_tasks - ?2, n_unfinished - ?2, waiting, created_at FROM array a"
+                " WHERE pk = ?3 AND state = 'INTENT' AND n_tasks > ?2 RETURNING pk",
+                (tag, keep, pk),
+            ).fetchone()
+            if row is None:
+                return False
+            db.execute_sql(
+                "UPDATE job SET array = ?, task = task - ? WHERE array = ? AND task > ?",
+                (row[0], keep, pk, keep),
+            )
+            db.execute_sql(
+                "UPDATE array SET n_tasks = ?1, n_unfinished = ?1 WHERE pk = ?2", (keep, pk)
+            )
+            return True
 
     def submit_again(self, pk: int, tag: str, now: float) -> None:
         """It never ran and Slurm has lost it: an intent again, as the next generation."""

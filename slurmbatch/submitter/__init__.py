@@ -26,6 +26,7 @@ from slurmbatch.health import Health
 from slurmbatch.journal import get
 from slurmbatch.logs import remove_batch
 from slurmbatch.model import ArraySpec, ArrayState, JobReport
+from slurmbatch.slurm import quirks
 from slurmbatch.slurm.port import SlurmPort
 from slurmbatch.states import ENDS
 from slurmbatch.store import Store
@@ -42,6 +43,11 @@ UNSURE = (
 )
 OUR_FAULT = "WAITING: an internal error keeps it back; the log of slurmbatch says more"
 ANSWERS_BEFORE_REFUSAL = 3
+# An array that a limit has kept out so often is cut in halves, and at last into single jobs.
+TRIES_BEFORE_CUT = 2
+TRIES_BEFORE_SINGLES = 5
+SMALLEST_CUT = 16
+CUT_IS_TRIED_AFTER = 2.0
 OPEN = (ArrayState.INTENT, ArrayState.HELD, ArrayState.RELEASING, ArrayState.QUEUED)
 TOMBSTONES_KEPT = 30 * 86400.0
 
@@ -68,6 +74,7 @@ class Submitter:
     _released: dict[int, float] = field(default_factory=dict)
     _cancel_sent: dict[int, float] = field(default_factory=dict)
     _answered: dict[int, tuple[str, int]] = field(default_factory=dict)
+    _fits: dict[str, int] = field(default_factory=dict)
     _faulty: set[int] = field(default_factory=set)
     _left_alone: set[str] = field(default_factory=set)
     _looked_up: set[int] = field(default_factory=set)
@@ -212,6 +219,8 @@ class Submitter:
         if request is None:
             self._refuse(array, NOT_OFFERED, now)
             return
+        if self._is_cut(array, int(self.store.recall("max_array_size") or 0) - 1):
+            return
         try:
             self.terms.make_directories(array)
         except OSError as error:
@@ -223,14 +232,35 @@ class Submitter:
         try:
             submission = self.slurm.submit(request)
         except SlurmRefused as refusal:
-            self._refused(array, refusal.detail, now)
+            # The limit may be another one since it was last asked for.
+            too_large = quirks.TOO_LARGE in refusal.detail
+            if not too_large or not self._is_cut(array, self.slurm.facts().max_array_size - 1):
+                self._refused(array, refusal.detail, now)
         except SlurmBusy as busy:
-            self._answered.pop(array.pk, None)
-            self._wait(array, f"LIMIT: waits for room in Slurm ({busy.detail})", now)
+            self._busy(array, busy, now)
         except SlurmAmbiguous as doubt:
             self._in_doubt(array, doubt, now)
         else:
             self._accepted(array, submission.slurm_job_id, now)
+
+    def _busy(self, array: ArraySpec, busy: SlurmBusy, now: float) -> None:
+        self._answered.pop(array.pk, None)
+        # There may never be room for all of it at once. What has fitted of this user's before is
+        # tried first, and then ever less.
+        keep = self._fits.get(array.user_id, array.n_tasks)
+        if keep >= array.n_tasks and array.tries >= TRIES_BEFORE_CUT:
+            least = 1 if array.tries >= TRIES_BEFORE_SINGLES else SMALLEST_CUT
+            keep = max(least, array.n_tasks // 2)
+        seconds = CUT_IS_TRIED_AFTER if self._is_cut(array, keep) else None
+        self._wait(array, f"LIMIT: waits for room in Slurm ({busy.detail})", now, seconds)
+
+    def _is_cut(self, array: ArraySpec, keep: int) -> bool:
+        """Whether it had to be cut so that so many of its jobs are left; the next tick goes on."""
+        if not 0 < keep < array.n_tasks or not self.store.arrays.cut(array.pk, keep, _like(array)):
+            return False
+        self._say("array cut, the rest of it follows", array, keeps=keep)
+        self.doorbell.ring()
+        return True
 
     def _in_doubt(self, array: ArraySpec, doubt: SlurmAmbiguous, now: float) -> None:
         words, times = self._answered.pop(array.pk, ("", 0))
@@ -248,6 +278,8 @@ class Submitter:
 
     def _accepted(self, array: ArraySpec, slurm_job_id: int, now: float) -> None:
         self._answered.pop(array.pk, None)
+        if array.tries >= TRIES_BEFORE_CUT:
+            self._fits[array.user_id] = array.n_tasks
         self.store.arrays.accepted(array.pk, slurm_job_id, now)
         self.doorbell.tell(array.batch_id)
         self._say("array handed to Slurm, held", array, slurm_job=slurm_job_id)
@@ -334,8 +366,7 @@ class Submitter:
         elif array.cancel:
             self.store.arrays.end_all(array.pk, ArrayState.DONE, CANCELLED_EARLY, now)
         else:
-            tag = array.tag.rsplit("-", 1)[0] + f"-{secrets.token_hex(12)}"
-            self.store.arrays.submit_again(array.pk, tag, now)
+            self.store.arrays.submit_again(array.pk, _like(array), now)
             self._say("array lost by Slurm before it ran, will be submitted again", array)
 
     # --- ending ---------------------------------------------------------------------------------
@@ -367,6 +398,11 @@ class Submitter:
         _log.info(sentence, batch_id=array.batch_id, array=array.ordinal, user=array.user_id,
                   tag=array.tag, n_jobs=array.n_tasks, request_id=array.request_id,
                   **fields)  # fmt: skip
+
+
+def _like(array: ArraySpec) -> str:
+    """A new name, of the same database."""
+    return array.tag.rsplit("-", 1)[0] + f"-{secrets.token_hex(12)}"
 
 
 def _is_ahead(at: float, now: float, most: float) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -159,3 +160,25 @@ def test_a_clock_that_is_set_by_an_hour_changes_no_status(
     assert owned.process is not None
     owned.process.kill()  # with libfaketime sleep(3) fails, which it needs to end in peace
     owned.process = None
+
+
+def test_more_jobs_than_its_user_may_have_submitted_go_in_pieces(owned: Owned) -> None:
+    """MaxSubmitJobs, which every task of an array counts against."""
+    user = pwd.getpwuid(os.getuid()).pw_name
+    limit = ["sacctmgr", "-i", "modify", "user", user, "set"]
+    owned.box.run([*limit, "MaxSubmitJobs=20"])
+    owned.start()
+    try:
+        batch_id = owned.submit(tool_id="probe", variable_args=[{"print": "x"}] * 40)
+        told: set[str] = set()
+
+        def waits_for_room(batch: dict[str, object]) -> bool:
+            told.add(owned.job(batch_id, 39)["reason"])
+            return bool(batch["finished_at"])
+
+        owned.until(batch_id, waits_for_room, seconds=300)
+        assert owned.ended(batch_id) == {"SUCCEEDED": 40}
+        assert any(each.startswith("LIMIT: ") and "SubmitJob" in each for each in told)
+        assert owned.batch(batch_id)["n_submitted"] == 40
+    finally:
+        owned.box.run([*limit, "MaxSubmitJobs=-1"])

@@ -28,6 +28,7 @@ from slurmbatch.errors import (
 from slurmbatch.model import ArrayState, Batch, NewBatch, Status
 from slurmbatch.poller.losses import LATE
 from slurmbatch.slurm.port import SubmitRequest
+from slurmbatch.states import ENDS
 
 from .world import ALICE, BOB, GRACE, World
 
@@ -638,6 +639,45 @@ class TestPatience:
             world.slurm.fail_next("submit", SlurmAmbiguous(words, answered=True))
         world.until_ended(batch_id)
         assert world.counts(batch_id) == {Status.SUCCEEDED: 1}
+
+    def test_one_that_is_too_large_by_now_is_cut(self, tmp_path: Path) -> None:
+        """Slurm's limit was not known when it was posted, or is another one since."""
+        world = World(tmp_path)
+        batch_id = world.post(25)
+        world.slurm.max_array_size = 11
+        world.until_ended(batch_id)
+        assert world.counts(batch_id) == {Status.SUCCEEDED: 25}
+        assert sorted(each.n_tasks for each in submitted(world)[1:]) == [5, 10, 10]
+        assert world.runs == {(batch_id, index): 1 for index in range(25)}
+        assert world.batch(batch_id).n_submitted == 25
+        world.store.close()
+
+    @pytest.mark.parametrize("room", [70, 3])
+    def test_one_that_no_limit_has_room_for_goes_in_pieces(self, tmp_path: Path, room: int) -> None:
+        world = World(tmp_path)
+        world.slurm.max_job_count = room
+        world.slurm.min_job_age = 1.0
+        first, second = world.post(100), world.post(2)
+
+        def forget() -> None:
+            old = [each for each in world.slurm.arrays
+                   if all(task.state in ENDS for task in each.tasks.values())]  # fmt: skip
+            for each in old:
+                world.slurm.arrays.remove(each)
+
+        for _ in range(4000):
+            world.tick()
+            world.work()
+            forget()
+            if world.batch(first).finished_at and world.batch(second).finished_at:
+                break
+        assert world.counts(first) == {Status.SUCCEEDED: 100}
+        assert world.counts(second) == {Status.SUCCEEDED: 2}
+        assert set(world.runs.values()) == {1}
+        tags = [each.tag for each in submitted(world)]
+        last = max(tags.index(each.tag) for each in world.store.arrays.of_batch(first))
+        assert last < tags.index(world.store.arrays.of_batch(second)[0].tag)
+        world.store.close()
 
     def test_those_behind_say_so(self, world: World) -> None:
         world.post(1)
