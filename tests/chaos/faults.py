@@ -94,7 +94,8 @@ class Faults:
             time.sleep(0.5)
 
     def _mend_node(self, part: str) -> bool:
-        """As `mend`; one that slurmctld takes for silent registers again."""
+        """As `mend`; one that slurmctld takes for silent or has drained gives work again."""
+        self.resume_nodes()
         self.renew_silent_nodes(3.0)
         return self.mend(part)
 
