@@ -15,7 +15,7 @@ import click
 from slurmbatch.sandbox import Sandbox, SandboxError
 
 OPEN_PORTS = (
-    "this host's name is not 127.0.0.1, so Slurm listens on all its addresses; "
+    "this host's name is no loopback address, so Slurm listens on all its addresses; "
     "only this sandbox's own munge key is let in"
 )
 PURPOSE = "for trying out and for tests, not for real work"

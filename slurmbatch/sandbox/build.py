@@ -41,6 +41,10 @@ def build(paths: Paths, shape: Shape, base_port: int, slurmctld: str) -> Plan:
     _write_secret(paths.slurmdbd_conf, conf.slurmdbd_conf(paths, plan).encode())
     _write_secret(paths.database_init, conf.mariadb_init(plan).encode())
     paths.slurm_conf.write_text(conf.slurm_conf(paths, plan))
+    if plan.daemons_apart:
+        paths.daemons_conf.write_text(conf.daemons_conf(paths, plan))
+        paths.task_prolog.write_text(conf.task_prolog(paths))
+        paths.task_prolog.chmod(0o755)
     paths.settings.write_text(conf.slurmbatch_toml(paths, plan))
     for name, text in extra_files(version_of(slurmctld)).items():
         (paths.root / "etc" / name).write_text(text)

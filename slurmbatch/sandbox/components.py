@@ -30,6 +30,11 @@ class Site:
     programs: Mapping[str, str]
     env: Mapping[str, str]
 
+    @property
+    def daemons_conf(self) -> Path:
+        """The slurm.conf of slurmctld and slurmd."""
+        return self.paths.daemons_conf if self.plan.daemons_apart else self.paths.slurm_conf
+
     def succeeds(self, *command: str) -> bool:
         return self.output(*command) is not None
 
@@ -194,7 +199,7 @@ class Slurmctld(Component):
         self.port = site.plan.slurmctld_port
 
     def command(self) -> Sequence[str]:
-        return [self.site.programs["slurmctld"], "-f", str(self.site.paths.slurm_conf)]
+        return [self.site.programs["slurmctld"], "-f", str(self.site.daemons_conf)]
 
     def is_ready(self) -> bool:
         return super().is_ready() and self.site.succeeds("scontrol", "ping")
@@ -214,7 +219,7 @@ class Slurmd(Component):
             "-N",
             self.node,
             "-f",
-            str(self.site.paths.slurm_conf),
+            str(self.site.daemons_conf),
         ]
 
     def is_ready(self) -> bool:

@@ -34,9 +34,9 @@ def slurm_conf(paths: Paths, plan: Plan) -> str:
     return f"""\
 # A sandbox of slurmbatch's, for trying out and for tests.
 ClusterName={CLUSTER}
-SlurmctldHost={host}({LOOPBACK})
+SlurmctldHost={host}({plan.address})
 SlurmctldPort={plan.slurmctld_port}
-{_communication(plan, "NoCtldInAddrAny")}
+{_clients_listen(plan)}
 SlurmUser={user}
 SlurmdUser={user}
 
@@ -77,12 +77,12 @@ JobAcctGatherFrequency=task=1
 JobAcctGatherParams=OverMemoryKill
 
 AccountingStorageType=accounting_storage/slurmdbd
-AccountingStorageHost={LOOPBACK}
+AccountingStorageHost={plan.address}
 AccountingStoragePort={plan.slurmdbd_port}
 AccountingStorageEnforce=associations,limits,qos
 
 Licenses=scratch:1000,project:1000
-NodeName=node[1-{shape.nodes}] NodeHostname={host} NodeAddr={LOOPBACK} \
+NodeName=node[1-{shape.nodes}] NodeHostname={host} NodeAddr={plan.address} \
 Port=[{plan.slurmd_port("node1")}-{last}] CPUs={shape.cpus} RealMemory={shape.memory} \
 Feature=scratch,project
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP DefMemPerCPU=100
@@ -97,9 +97,9 @@ def slurmdbd_conf(paths: Paths, plan: Plan) -> str:
 AuthType=auth/munge
 AuthInfo=socket={paths.munge_socket}
 DbdHost={short_hostname()}
-DbdAddr={LOOPBACK}
+DbdAddr={plan.address}
 DbdPort={plan.slurmdbd_port}
-{_communication(plan)}
+{_daemons_listen(plan)}
 SlurmUser={current_user()}
 LogFile={paths.log_file("slurmdbd")}
 PidFile={paths.pid_file("slurmdbd")}
@@ -112,10 +112,33 @@ StorageLoc=slurm
 """
 
 
-def _communication(plan: Plan, *more: str) -> str:
+def daemons_conf(paths: Paths, plan: Plan) -> str:
+    """The settings of slurmctld and slurmd where they are not those of the commands."""
+    return (
+        f"include {paths.slurm_conf}\n{_daemons_listen(plan)}\n"
+        "# Jobs would be given this file for theirs.\n"
+        f"TaskProlog={paths.task_prolog}\n"
+    )
+
+
+def task_prolog(paths: Paths) -> str:
+    """What makes each job use the settings of the commands."""
+    return f"#!/bin/sh\necho export SLURM_CONF={paths.slurm_conf}\n"
+
+
+def _daemons_listen(plan: Plan) -> str:
     if not plan.loopback_only:
-        return "# This host's name is not 127.0.0.1, so Slurm listens on all of them."
-    return "CommunicationParameters=" + ",".join(["NoInAddrAny", *more])
+        return "# This host's name is no loopback address, so Slurm listens on all of them."
+    return "CommunicationParameters=NoInAddrAny,NoCtldInAddrAny"
+
+
+def _clients_listen(plan: Plan) -> str:
+    if not plan.daemons_apart:
+        return _daemons_listen(plan)
+    return (
+        f"# srun is called back at {LOOPBACK}, so it may not wait at {plan.address} alone, as the\n"
+        "# daemons do; so these have settings of their own."
+    )
 
 
 def mariadb_init(plan: Plan) -> str:

@@ -42,6 +42,14 @@ class Paths:
         return self.root / "etc/slurm.conf"
 
     @property
+    def daemons_conf(self) -> Path:
+        return self.root / "etc/daemons.conf"
+
+    @property
+    def task_prolog(self) -> Path:
+        return self.root / "etc/task-prolog"
+
+    @property
     def slurmdbd_conf(self) -> Path:
         return self.root / "etc/slurmdbd.conf"
 

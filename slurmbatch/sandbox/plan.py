@@ -50,14 +50,17 @@ class Plan:
     base_port: int
     loopback_only: bool
     database_password: str
+    address: str = LOOPBACK
 
     @classmethod
     def draw_up(cls, shape: Shape, base_port: int) -> Plan:
+        address = loopback_of_host()
         return cls(
             shape=shape,
             base_port=base_port,
-            loopback_only=host_is_loopback(),
+            loopback_only=address is not None,
             database_password=secrets.token_urlsafe(18),
+            address=address or LOOPBACK,
         )
 
     @classmethod
@@ -71,6 +74,11 @@ class Plan:
         new.touch(mode=0o600)
         new.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
         new.replace(path)
+
+    @property
+    def daemons_apart(self) -> bool:
+        """Whether Slurm's daemons need other settings than its commands."""
+        return self.address != LOOPBACK
 
     @property
     def slurmctld_port(self) -> int:
@@ -96,13 +104,14 @@ class Plan:
         return self.base_port + FIRST_NODE + self.shape.node_names.index(node)
 
 
-def host_is_loopback() -> bool:
-    """Whether this host's name stands for 127.0.0.1.
+def loopback_of_host() -> str | None:
+    """The address in 127.0.0.0/8 that this host's name stands for; None for any other.
 
-    Slurm can listen on one address instead of all of them, but only on that of the host's name.
-    With another one in 127.0.0.0/8 srun would wait there for answers that go to 127.0.0.1.
+    Slurm can listen on one address instead of all of them, but only on that of the host's name. On
+    Debian it is mostly 127.0.1.1.
     """
     try:
-        return socket.gethostbyname(socket.gethostname()) == LOOPBACK
+        address = socket.gethostbyname(socket.gethostname())
     except OSError:
-        return False
+        return None
+    return address if address.startswith("127.") else None

@@ -40,8 +40,9 @@ def _can_bind(port: int, address: str) -> bool:
 
 
 def is_listening(port: int) -> bool:
-    """Whether something listens there. No connection is made: Slurm would log it as an error."""
-    return not _can_bind(port, LOOPBACK)
+    """Whether something listens there, on whatever address. No connection is made: Slurm would log
+    it as an error."""
+    return not _can_bind(port, "0.0.0.0")  # noqa: S104
 
 
 @contextmanager

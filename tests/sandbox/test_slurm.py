@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
+from slurmbatch.client import Client
 from slurmbatch.sandbox import Sandbox
 from slurmbatch.sandbox.ports import is_listening
 
@@ -82,14 +87,51 @@ def test_everything_runs_under_the_pid_that_its_file_names(cluster: Sandbox) -> 
 def test_it_listens_on_loopback_alone_where_the_hosts_name_allows_it(cluster: Sandbox) -> None:
     ports = [part.port for part in cluster.status() if part.port]
     assert all(is_listening(port) for port in ports)
-    open_to_all = [
+    assert cluster.plan.mariadb_port not in open_to_all()
+    if cluster.plan.loopback_only:
+        assert not set(ports) & open_to_all()
+
+
+def open_to_all() -> set[int]:
+    """The ports that something listens on, whatever the address it is asked at."""
+    return {
         int(line.split()[1].split(":")[1], 16)
         for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
         if line.split()[1].startswith("00000000:") and line.split()[3] == "0A"
-    ]
-    assert cluster.plan.mariadb_port not in open_to_all
-    if cluster.plan.loopback_only:
-        assert not set(ports) & set(open_to_all)
+    }
+
+
+def test_it_does_so_where_the_name_is_another_loopback_address(tmp_path: Path) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can give this host's name another address")
+    # As Debian's installer has it.
+    (tmp_path / "hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {socket.gethostname()}\n")
+    bind = 'mount --bind "$0" /etc/hosts && exec "$@"'
+    there = ["unshare", "--mount", "sh", "-c", bind, str(tmp_path / "hosts")]
+    directory = Path(tempfile.mkdtemp(prefix="sb-", dir="/tmp"))
+    box = Sandbox(directory, nodes=2)
+    manage = [*there, sys.executable, "-m", "slurmbatch", "sandbox"]
+    try:
+        up = subprocess.run([*manage, "up", "--dir", directory, "--nodes", "2", "--daemon"],
+                            capture_output=True, text=True)  # fmt: skip
+        assert (up.returncode, "note:" in up.stdout) == (0, False), up.stderr
+        assert (box.plan.loopback_only, box.plan.address) == (True, "127.0.1.1")
+        parts = box.status()
+        assert {part.state for part in parts} == {"running"}
+        assert not {part.port for part in parts} & open_to_all()
+        # Who is called back, and by whom, is what could go wrong; in a job, too.
+        step = ["srun", "--nodes=2", "hostname"]
+        assert len(box.run([*there, *step]).stdout.splitlines()) == 2
+        inner = ["--wait", "--nodes=2", "--output=inner.out", f"--wrap={' '.join(step)}"]
+        box.run([*there, "sbatch", *inner])
+        assert len((box.paths.work / "inner.out").read_text().splitlines()) == 2
+        with Client(box.url, str(box.api_key)) as client:
+            batch = client.submit("probe", fixed_args={"print": "here"})
+            assert client.wait(batch["batch_id"], 60)["submitted_jobs"]["SUCCEEDED"] == 1
+    finally:
+        box.down()
+        shutil.rmtree(directory, ignore_errors=True)
+    assert not directory.exists()
 
 
 def test_status_for_programs(cluster: Sandbox) -> None:
