@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from tests.benchmarks.page import page
 from tests.benchmarks.picture import draw
 from tests.benchmarks.processes import ROOT
 from tests.benchmarks.report import table
@@ -32,6 +33,8 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / "results.json").write_text(json.dumps(found, indent=1) + "\n")
     draw(found, out / "results.png")
+    if not options.quick and options.out is None:
+        (ROOT / "docs/speed.md").write_text(page(found))
     print(table(found))
     print(f"\nIn {out}: results.json, results.png")
 

@@ -39,9 +39,9 @@ def _reads(cells: Iterable[dict[str, Any]]) -> str:
     for cell in cells:
         cpu = cell["cpu_seconds_per_1000"]
         rows.append((
-            cell["target"], _number(cell["jobs"] or None), cell["clients"],
-            _number(cell["requests_per_second"]), _number(cell["p50_ms"]), _number(cell["p99_ms"]),
-            _number(cell["bytes"]), *(_number(cpu.get(name)) for name in
+            cell["target"], number(cell["jobs"] or None), cell["clients"],
+            number(cell["requests_per_second"]), number(cell["p50_ms"]), number(cell["p99_ms"]),
+            number(cell["bytes"]), *(number(cpu.get(name)) for name in
                                       ("own", "slurmctld", "slurmdbd", "mariadbd")),
             cell["errors"], cell["load_average"],
         ))  # fmt: skip
@@ -51,7 +51,7 @@ def _reads(cells: Iterable[dict[str, Any]]) -> str:
 def _of(title: str, found: Sequence[dict[str, Any]], leave: Sequence[str] = ()) -> str:
     names = [name for name in found[0] if name not in leave]
     head = [name.replace("_", " ") for name in names]
-    return f"{title}\n" + _columns(head, [[_number(row[name]) for name in names] for row in found])
+    return f"{title}\n" + _columns(head, [[number(row[name]) for name in names] for row in found])
 
 
 def _questions(found: dict[str, Any]) -> str:
@@ -64,7 +64,7 @@ def _questions(found: dict[str, Any]) -> str:
 
 def _bars(found: Iterable[dict[str, Any]]) -> str:
     words = {True: "met", False: "NOT MET", None: "not measured"}
-    rows = [(each["name"], each["wanted"], _number(each["value"]), words[each["met"]])
+    rows = [(each["name"], each["wanted"], number(each["value"]), words[each["met"]])
             for each in found]  # fmt: skip
     return "Bars\n" + _columns(("what", "wanted", "found", ""), rows)
 
@@ -81,7 +81,7 @@ def _columns(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     )  # fmt: skip
 
 
-def _number(value: object) -> str:
+def number(value: object) -> str:
     if value is None:
         return "-"
     if isinstance(value, float):

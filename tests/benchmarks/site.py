@@ -150,7 +150,7 @@ def _settings(text: str) -> str:
     )
 
 
-def new_batch(n_jobs: int) -> dict[str, object]:
+def new_batch(n_jobs: int) -> dict[str, Any]:
     return {
         "tool_id": "probe",
         "fixed_args": {"sleep": 60},

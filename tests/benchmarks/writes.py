@@ -1,12 +1,14 @@
-"""A new batch over HTTP beside a bare `sbatch --array` of the same size."""
+"""A new batch over HTTP beside a bare `sbatch --array` of the very same script."""
 
 from __future__ import annotations
 
 import time
 from statistics import median
 
+from slurmbatch import script
+from slurmbatch.config import load
 from tests.benchmarks.machine import load_average
-from tests.benchmarks.site import Site
+from tests.benchmarks.site import Site, new_batch
 
 
 def writes(site: Site, sizes: tuple[int, ...], times: int) -> list[dict[str, object]]:
@@ -32,13 +34,26 @@ def _size(site: Site, n_jobs: int, times: int) -> dict[str, object]:
 
 
 def _sbatch(site: Site, n_jobs: int) -> float:
-    command = ["sbatch", "--parsable", f"--array=1-{n_jobs}", "--output=/dev/null", "--wrap=true"]
+    text = _script(site, n_jobs)
+    command = ["sbatch", "--parsable", "--hold", f"--array=1-{n_jobs}", "--output=/dev/null"]
     began = time.monotonic()
-    job = site.box.run(command).stdout.strip()
+    job = site.box.run(command, input=text).stdout.strip()
     took = time.monotonic() - began
     site.box.run(["scancel", job])
     time.sleep(1.0)
     return took * 1000
+
+
+def _script(site: Site, n_jobs: int) -> str:
+    """What we would submit for such a batch."""
+    batch = new_batch(n_jobs)
+    tool = load(site.box.paths.settings).tools[batch["tool_id"]]
+    setting = script.setting_for(
+        tool, "0" * 26, batch["fixed_args"], [], site.box.paths.work, claims=None
+    )
+    own = batch["variable_args"]
+    tasks = [script.task_for(tool, index, args) for index, args in enumerate(own)]
+    return script.render(tool, setting, tasks)
 
 
 def _post(site: Site, n_jobs: int) -> float:

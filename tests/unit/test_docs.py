@@ -26,6 +26,7 @@ from slurmbatch.config.schema import SettingsFile
 from slurmbatch.config.toolfile import ToolFile
 from slurmbatch.model import MAX_CPU, MAX_GPUS, MAX_MEMORY, MAX_TIME_LIMIT, Status
 from slurmbatch.states import page as waiting
+from tests.benchmarks.page import page as speed
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -277,3 +278,9 @@ class TestPages:
         ).stdout  # fmt: skip
         for name, _ in commands():
             assert name.split()[1] in told
+
+
+def test_the_measurements_are_those_of_the_last_full_run() -> None:
+    """`python -m tests.benchmarks --draw docs/bench/results.json` writes the page anew."""
+    found = json.loads((ROOT / "docs/bench/results.json").read_text())
+    assert (ROOT / "docs/speed.md").read_text() == speed(found)
