@@ -21,18 +21,21 @@ from pathlib import Path
 from slurmbatch.logs import JobLog, last_bytes
 
 KEPT = 30 * 86400.0
+_UNFENCED = "unfenced"
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
     """What is known of one run: whether it began, its exit code if it ended, and whether Slurm
     started it again while its end was unknown (it was not run then). `ended_at`: when it noted its
-    code, in seconds since the epoch by the clock of the directory."""
+    code, in seconds since the epoch by the clock of the directory. `fenced`: it would have made a
+    claim, had it begun; a tool that is safe to run again makes none."""
 
     started: bool
     code: int | None = None
     again: bool = False
     ended_at: float | None = field(default=None, compare=False)
+    fenced: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +44,11 @@ class Claims:
 
     root: Path
 
-    def prepare(self, tag: str) -> None:
+    def prepare(self, tag: str, *, fenced: bool = True) -> None:
         """Makes the directory of an array. Raises OSError."""
         (self.root / tag).mkdir(mode=0o700, exist_ok=True)
+        if not fenced:
+            (self.root / tag / _UNFENCED).touch()
 
     def look(self, tag: str, task: int) -> Claim | None:
         """The claim of a task's run; None if the directory cannot be looked at just now."""
@@ -54,7 +59,7 @@ class Claims:
         name = str(task)  # as the job script names it
         place = self.root / tag / name
         if name not in names or place.is_symlink():
-            return Claim(started=False)
+            return Claim(started=False, fenced=_UNFENCED not in names)
         code = self._code(tag, name)
         ended_at = None if code is None else _modified_at(place / "code")
         return Claim(True, code, (place / "again").exists(), ended_at)

@@ -39,6 +39,9 @@ _OUT_OF_MEMORY = re.compile(
     rb"slurmstepd[^\n]*: error: [^\n]*(?:[Ee]xceeded [^\n]*memory limit|oom[-_ ]kill|OOM)"
 )
 IDLE_LOOK_EVERY = 30.0
+# Where slurmd will not launch one task of an array, all of the array is cancelled: also a task that
+# has its log already, and has not come to run its script.
+_KILLED_WITH_OTHERS = ("CANCELLED", "NODE_FAIL")
 Changes = list[JobChange]
 T = TypeVar("T")
 
@@ -195,6 +198,9 @@ class Poller:
         """Whether Slurm has the end of this task from another job, so that it has not run."""
 
         def launched() -> bool:
+            claim = self.claims.look(array.tag, task) if self.claims else None
+            if row.state in _KILLED_WITH_OTHERS and claim is not None and claim.fenced:
+                return claim.started
             parts = log_parts(array.batch_id, array.ordinal, array.generation, task)
             return is_there(self._log(parts))
 

@@ -64,7 +64,8 @@ class Terms:
     def make_directories(self, array: ArraySpec) -> None:
         """For the array's logs and claims. Raises OSError."""
         if self.claims is not None:
-            self.claims.prepare(array.tag)
+            tool = self.tools.get(array.tool_id)
+            self.claims.prepare(array.tag, fenced=tool is None or not tool.requeue)
         directory = self.log_dir
         for part in array_parts(array.batch_id, array.ordinal, array.generation):
             directory = directory / part

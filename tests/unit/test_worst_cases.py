@@ -596,6 +596,37 @@ class TestThatHasNotRun:
         assert fenced.counts(batch_id) == {Status.SUCCEEDED: 1}
         assert fenced.runs == {(batch_id, 0): 1}
 
+    @pytest.mark.parametrize("state", ["CANCELLED", "NODE_FAIL"])
+    def test_one_that_was_killed_before_its_script_ran_is_submitted_again(
+        self, fenced: World, state: str
+    ) -> None:
+        fenced.slurm.save()
+        fenced.slurm.crash()
+        batch_id = fenced.post(2)
+        fenced.tick()
+        fenced.tick()
+        number = fenced.slurm.arrays[0].job_id
+        fenced.slurm.start(number)
+        assert fenced.claims is not None
+        tag = fenced.store.arrays.of_batch(batch_id)[0].tag
+        (fenced.claims.root / tag / "2").mkdir()
+        fenced.slurm.finish(number, state=state, by=0)
+        fenced.until_ended(batch_id)
+        assert fenced.job(batch_id, 0).status is Status.SUCCEEDED
+        assert fenced.job(batch_id, 1).reason.startswith(("CANCELLED: ", "NODE: "))
+        assert fenced.runs == {(batch_id, 0): 1}
+
+    def test_a_tool_that_makes_no_claim_is_told_by_its_log(self, fenced: World) -> None:
+        fenced.slurm.save()
+        fenced.slurm.crash()
+        batch_id = fenced.post(1, tool="again")
+        fenced.tick()
+        fenced.tick()
+        fenced.slurm.start(fenced.slurm.arrays[0].job_id)
+        fenced.slurm.finish(fenced.slurm.arrays[0].job_id, state="CANCELLED", by=0)
+        fenced.tick()
+        assert fenced.job(batch_id).reason.startswith("CANCELLED: ")
+
     def test_one_that_we_have_cancelled_is_cancelled(self, fenced: World) -> None:
         fenced.slurm.save()
         fenced.slurm.crash()
