@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from slurmbatch.errors import SlurmUnreachable
+from slurmbatch.model import Status
 from slurmbatch.poller.pace import LIVELY, Pace
 from tests.unit.world import ALICE, World
 
@@ -148,3 +149,18 @@ def test_a_release_that_is_repeated_asks_for_a_look(world: World) -> None:
     for _ in range(30):
         world.tick()
     assert asked
+
+
+def test_an_end_that_took_two_looks_to_believe_leaves_nothing_behind(world: World) -> None:
+    batch_id = world.post(2)
+    world.tick()
+    array = world.slurm.arrays[0].job_id
+    world.slurm.advance(1000.0)  # long after slurmctld was started
+    world.slurm.start(array, launched=False)
+    world.tick()
+    world.tick()
+    world.slurm.min_job_age = 0
+    world.slurm.finish(array, 1)
+    waits(world, 4)
+    assert world.counts(batch_id) == {Status.SUCCEEDED: 1, Status.RUNNING: 1}
+    assert waits(world)[-1] == world.poller.pace.most
