@@ -242,14 +242,15 @@ class Poller:
             if look is None or not look.missing or array.slurm_job_id not in accounting.asked:
                 continue
             if accounting.rows is None:
-                self._memories[array.pk].absent.clear()
+                self._memories.setdefault(array.pk, Memory()).absent.clear()
                 continue
             rows = _ours(array, accounting.rows)
             changes[array.pk] = self._guarded(array, self._told, look, rows, now) or []
         self._write(changes, now)
 
     def _told(self, array: ArraySpec, look: Look, rows: Sequence[JobReport], now: float) -> Changes:
-        memory, situation = self._memories[array.pk], self._situation(array, now)
+        memory = self._memories.setdefault(array.pk, Memory())
+        situation = self._situation(array, now)
         missing = look.missing
         seen = digest.by_task(rows, missing)
         telling = {task: row for task, row in seen.items()
