@@ -26,6 +26,7 @@ from slurmbatch.errors import (
 from slurmbatch.model import ArrayState, JobReport, NewBatch, Status
 from slurmbatch.slurm.port import SlurmPort
 from slurmbatch.states import ENDS
+from slurmbatch.submitter import Terms
 
 from .world import ALICE, BOB, GRACE, Fate, Killed, World
 
@@ -144,7 +145,7 @@ class TestRefusals:
 
     def test_a_tool_that_is_gone_ends_its_jobs(self, world: World) -> None:
         batch_id = world.post(1)
-        world.submitter.terms = type(world.submitter.terms)(
+        world.submitter.handover.terms = Terms(
             tools={}, filesystems={}, log_dir=world.directory, work_dir=world.directory
         )
         world.tick()
