@@ -127,7 +127,7 @@ class Campaign:
 
     def _wait_purged(self, patience: float) -> None:
         deadline = time.monotonic() + patience
-        while (self._unpurged() or self._queued()) and time.monotonic() < deadline:
+        while (self._unpurged() or self.site.queue()) and time.monotonic() < deadline:
             self.faults.renew_nodes()
             time.sleep(0.5)
 
@@ -135,9 +135,6 @@ class Campaign:
         with closing(sqlite3.connect(f"file:{self.site.database}?mode=ro", uri=True)) as db:
             rows = db.execute("SELECT count(*) FROM batch WHERE deleted_at IS NOT NULL").fetchone()
         return int(rows[0])
-
-    def _queued(self) -> bool:
-        return bool(self.site.box.run(["squeue", "-h"]).stdout)
 
     # --- shots at random points -----------------------------------------------------------------
 

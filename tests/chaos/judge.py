@@ -196,5 +196,4 @@ class Judge:
         self._verdict.wrong += [f"array {tag} is still {state}" for tag, state in open_arrays]
 
     def _queue(self) -> None:
-        rows = self._site.box.run(["squeue", "-h", "-o", "%i %j %T %r"]).stdout.splitlines()
-        self._verdict.wrong += [f"still in Slurm: {row}" for row in rows]
+        self._verdict.wrong += [f"still in Slurm: {row}" for row in self._site.queue()]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -165,6 +167,16 @@ class Site:
 
     def forget_order(self) -> None:
         (self.root / "order").unlink(missing_ok=True)
+
+    def queue(self) -> list[str]:
+        """What is in Slurm under names of this site's: `ID NAME STATE REASON`.
+
+        An sbatch of an earlier site's that was late may have left something, too.
+        """
+        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as db:
+            ((instance,),) = db.execute("SELECT value FROM meta WHERE key = 'instance'").fetchall()
+        rows = self.box.run(["squeue", "-h", "-o", "%i %j %T %r"]).stdout.splitlines()
+        return [row for row in rows if f" sb-{instance}-" in row]
 
     # --- the daemon -----------------------------------------------------------------------------
 
