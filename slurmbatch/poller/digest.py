@@ -29,8 +29,6 @@ _KILLED = frozenset({9, 125})
 _TOLD_BY_NODES = frozenset({"COMPLETED", "FAILED"})
 _NOT_LAUNCHED = 53
 _CODES_OF_A_CANCELLATION = frozenset({128 + 9, 128 + 15})
-# By how much the clock of the claims' directory may be behind slurmctld's, in seconds.
-_CLOCKS_DIFFER = 5.0
 # How long a slurmstepd may go on telling a new slurmctld of a job that the old one has forgotten.
 _TOLD_LATE = 300.0
 
@@ -158,7 +156,7 @@ def _is_of_before(code: int, ended_at: float | None, report: JobReport) -> bool:
     if _is_before(ended_at, report.start_time):
         return True
     by_itself = code not in _CODES_OF_A_CANCELLATION and report.end_time is not None
-    return by_itself and _is_before(ended_at, (report.end_time or 0.0) - _CLOCKS_DIFFER)
+    return by_itself and _is_before(ended_at, report.end_time)
 
 
 def _is_before(one: float | None, other: float | None) -> bool:

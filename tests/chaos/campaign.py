@@ -207,6 +207,7 @@ def summary(campaign: Campaign, verdict: Verdict) -> dict[str, Any]:
         "disagreements": len(verdict.disagreements),
         "otherwise_wrong": len(verdict.wrong),
         "said_lost": len(verdict.said_lost),
+        "ended_by_slurm_itself": len(verdict.ended_by_slurm),
         "run_again_by_slurm_itself": len(verdict.rerun_by_slurm),
     }
 
@@ -224,5 +225,6 @@ def table(rows: dict[str, Any]) -> str:
 
 def save(campaign: Campaign, verdict: Verdict, rows: dict[str, Any]) -> None:
     told = {**rows, "failures": verdict.failures, "said_lost_of": verdict.said_lost,
+            "ended_by_slurm": verdict.ended_by_slurm,
             "run_again_by_slurm": verdict.rerun_by_slurm}  # fmt: skip
     (campaign.site.root / "summary.json").write_text(json.dumps(told, indent=2) + "\n")

@@ -55,6 +55,7 @@ class Verdict:
     wrong: list[str] = field(default_factory=list)
     rerun_by_slurm: list[str] = field(default_factory=list)
     said_lost: list[str] = field(default_factory=list)
+    ended_by_slurm: list[str] = field(default_factory=list)
     statuses: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -111,12 +112,22 @@ class Judge:
         self._started_late(label, trace, posted.cancelled_at, "cancelled")
         if kind == "LOST":
             self._verdict.said_lost.append(f"{label}: {job['reason']} ({trace})")
-        if posted.is_whole and not trace.starts and (kind != "LOST" or self._site.claims):
+        if posted.is_whole and self._is_slurm_s_own_end(job):
+            self._verdict.ended_by_slurm.append(f"{label}: {job['reason']!r}, {trace}")
+        elif posted.is_whole and not trace.starts and (kind != "LOST" or self._site.claims):
             self._verdict.lost.append(f"{label}: {job['status']} {job['reason']!r}, {trace}")
         elif not self._agree(posted, kind, trace, job, posted.codes[job["args"]["job"]]):
             self._verdict.disagreements.append(
                 f"{label}: {job['status']} {job['reason']!r}, {trace}"
             )
+
+    def _is_slurm_s_own_end(self, job: dict[str, Any]) -> bool:
+        """Where munged is away while a job is launched, slurmd has all of its array cancelled, also
+        what runs or has ended. Without claims there is nobody who knows better."""
+        reason = job["reason"]
+        by_us = reason.startswith("CANCELLED: cancelled by request")
+        told = "(CANCELLED" in reason or "(NODE_FAIL" in reason
+        return told and not by_us and not self._site.claims
 
     def _agree(
         self, posted: Posted, kind: str, trace: Trace, job: dict[str, Any], code: int
@@ -132,6 +143,8 @@ class Judge:
             return not posted.is_whole and not (whole and max(trace.ends) < asked - LONG_BEFORE)
         if kind == "REFUSED":
             return posted.refused and not trace.starts
+        if kind == "LOST" and not trace.starts:
+            return True  # it is said that it may not have run, and it has not
         return kind == "LOST" and self._crashed and not (whole and self._site.claims)
 
     def _starts(self, label: str, trace: Trace) -> None:

@@ -100,7 +100,8 @@ class Watcher:
         old = seen.jobs.get(index, ("", ""))
         if old[0] in ENDED and new != old:
             self._ledger.complain(f"{posted.label}-{index}: was {old} and became {new}")
-        is_opinion = new[1].startswith(("LOST: Slurm no longer", "CANCELLED: cancelled outside"))
+        # Ours; with Slurm's own word in brackets it is what a part that lives has shown.
+        is_opinion = new[1].startswith("LOST: Slurm no longer") or "before it started" in new[1]
         if new != old and is_opinion and self._is_down(seen.at - UNDER_WAY, time.time()):
             self._ledger.complain(f"{posted.label}-{index}: became {new} in an outage")
         seen.jobs[index] = new

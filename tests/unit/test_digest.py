@@ -102,7 +102,7 @@ class TestClaims:
         change = told(row, was, claim=Claim(True, 0, ended_at=714.4))
         assert change is not None
         assert (change.status, change.stop_time) == (Status.SUCCEEDED, 714.4)
-        for code, ended_at in ((0, 757.0), (0, 761.0), (143, 714.4), (137, 714.4)):
+        for code, ended_at in ((0, 759.5), (0, 761.0), (143, 714.4), (137, 714.4)):
             change = told(row, was, claim=Claim(True, code, ended_at=ended_at))
             assert change is not None
             assert change.reason.startswith("CANCELLED: ")
