@@ -4,7 +4,6 @@
 # The programs that are needed, and the Debian packages that bring them.
 PROGRAMS = munged=munge mariadbd=mariadb-server slurmdbd=slurmdbd slurmctld=slurmctld \
 	slurmd=slurmd sbatch=slurm-client curl=curl
-TEST_PROGRAMS = $(PROGRAMS) faketime=faketime
 
 # A Python of at least 3.11; left out, the first one that is found.
 PYTHON ?=
@@ -56,7 +55,7 @@ ready:
 	@.ci/prepare "" $(PROGRAMS)
 
 ready-dev:
-	@.ci/prepare dev $(TEST_PROGRAMS)
+	@.ci/prepare dev $(PROGRAMS)
 
 ready-bench:
 	@.ci/prepare bench $(PROGRAMS) slurmrestd=slurmrestd wrk=wrk
