@@ -58,10 +58,10 @@ def patient(box: Sandbox) -> Iterator[Api]:
     spoken.http.close()
 
 
-def until(done: Callable[[], Any]) -> Any:
+def until(done: Callable[[], Any], words: Callable[[], str] = str) -> Any:
     deadline = time.monotonic() + PATIENCE
     while not (found := done()):
-        assert time.monotonic() < deadline, "it did not come about"
+        assert time.monotonic() < deadline, f"it did not come about {words()}"
         time.sleep(0.2)
     return found
 
@@ -81,6 +81,7 @@ def test_an_outage(patient: Api, part: str, how: str) -> None:
     ends = api.submit(tool_id="probe", fixed_args={"sleep": 8})
     for batch_id in (stays, cancelled, deleted, ends):
         api.until(batch_id, lambda each: each["submitted_jobs"]["RUNNING"] == 1)
+    doomed = {api.job(batch_id)["slurm_job_id"] for batch_id in (cancelled, deleted)}
     waits = held(api)
     # What slurmctld has not saved yet it would forget, which is another test's matter.
     time.sleep(6)
@@ -107,7 +108,14 @@ def test_an_outage(patient: Api, part: str, how: str) -> None:
     assert api.job(cancelled)["reason"].startswith("CANCELLED: cancelled by request")
     assert api.job(waits)["reason"].startswith("HELD: ")
     alive = {api.job(batch_id)["slurm_job_id"] for batch_id in (stays, waits)}
-    until(lambda: {row.split("|")[0] for row in api.squeue("--array")} == alive)
+    shown: set[str] = set()
+
+    def as_it_should_be() -> bool:
+        nonlocal shown
+        shown = {row.split("|")[0] for row in api.squeue("--array")}
+        return alive <= shown and shown.isdisjoint(doomed)
+
+    until(as_it_should_be, lambda: f"{shown} in Slurm, with {alive} and without {doomed} wanted")
 
 
 def held(api: Api) -> str:
