@@ -47,6 +47,8 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
         f"{about['python']} and Slurm {about['slurm']}; load average {load['before']} before the "
         f"run, {load['after']} after it."
     )
+    if "note" in found:
+        yield f"\n**{found['note']}**"
     yield "\n## The bars\n"
     yield "| what | wanted | found | |\n| --- | --- | --- | --- |"
     words = {True: "met", False: "**not met**", None: "not measured"}
