@@ -41,7 +41,8 @@ _OUT_OF_MEMORY = re.compile(
 IDLE_LOOK_EVERY = 30.0
 # Where slurmd will not launch one task of an array, all of the array is cancelled: also a task that
 # has its log already, and has not come to run its script.
-_KILLED_WITH_OTHERS = ("CANCELLED", "NODE_FAIL")
+# And one that has made no claim cannot have ended well.
+_KILLED_WITH_OTHERS = ("CANCELLED", "NODE_FAIL", "COMPLETED")
 Changes = list[JobChange]
 T = TypeVar("T")
 

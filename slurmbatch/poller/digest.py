@@ -224,12 +224,13 @@ def without_a_record(known: KnownJob, situation: Situation) -> JobChange:
 def lost(known: KnownJob, situation: Situation) -> JobChange | None:
     """For a task whose array Slurm has lost. None: by its claim it never started."""
     context = situation.context(None, known)
+    noted = noted_end(known, situation)
+    if noted is not None:
+        return noted
     claim = situation.claim(known)
-    if claim is None or context.cancelled:
+    if claim is None or claim.started or context.cancelled:
         return _end(known, states.lost(context), situation)
-    if not claim.started:
-        return None
-    return noted_end(known, situation) or _end(known, states.lost(context), situation)
+    return None
 
 
 def _end(

@@ -64,9 +64,9 @@ class Losses:
         return changes
 
     def _end(self, gone: Gone, situation: Situation, memory: Memory) -> JobChange | None:
-        if not gone.has_run:
-            return digest.cancelled_elsewhere(gone.job, situation)
         noted = digest.noted_end(gone.job, situation)
+        if noted is None and not gone.has_run:
+            return digest.cancelled_elsewhere(gone.job, situation)
         if noted is None and digest.is_gone(gone.job, situation, memory, times=LATE):
             return digest.without_a_record(gone.job, situation)
         return noted
