@@ -128,7 +128,9 @@ def test_a_question_that_takes_long_is_followed_by_a_rest(world: World) -> None:
 
 def test_releases_and_cancellations_ask_for_a_look(world: World) -> None:
     asked: list[str] = []
-    world.submitter.look = lambda: asked.append(world.slurm.log[-1][0])
+    world.submitter.look = world.submitter.handover.look = lambda: asked.append(
+        world.slurm.log[-1][0]
+    )
     batch_id = world.post(2)
     world.tick()
     assert asked == ["release"]
@@ -143,7 +145,7 @@ def test_a_release_that_is_repeated_asks_for_a_look(world: World) -> None:
     world.post(2)
     world.slurm.fail_next("release", SlurmUnreachable("x"))
     asked: list[None] = []
-    world.submitter.look = lambda: asked.append(None)
+    world.submitter.look = world.submitter.handover.look = lambda: asked.append(None)
     world.tick()
     assert not asked
     for _ in range(30):
