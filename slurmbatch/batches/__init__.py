@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
@@ -36,7 +35,7 @@ from slurmbatch.model import (
     parse_log_id,
 )
 from slurmbatch.places import log_parts
-from slurmbatch.store import Idempotency, NewArray, Store, is_id, new_id
+from slurmbatch.store import Idempotency, NewArray, Store, is_id, new_id, new_tag
 
 DEFAULT_MAX_ARRAY_SIZE = 1001
 # While one of these is down, what is shown may be out of date.
@@ -185,9 +184,11 @@ class Batches:
     def _arrays(self, batch: Batch, resolved: Resolved) -> list[NewArray]:
         filesystems = [self._offer.filesystems[name] for name in batch.hardware.filesystems]
         tool, rules = resolved.tool, self._rules
-        prefix = f"sb-{self._store.instance}-"
+        instance = self._store.instance
         # Stands for every array's own: only the length counts here.
-        claims = rules.claims_dir / _tag(prefix) if rules.claims_dir and not tool.requeue else None
+        claims = (
+            rules.claims_dir / new_tag(instance) if rules.claims_dir and not tool.requeue else None
+        )
         setting = script.setting_for(
             tool, batch.batch_id, resolved.fixed_args, filesystems, rules.work_dir, claims
         )
@@ -201,7 +202,7 @@ class Batches:
             )  # fmt: skip
         except ValueError as error:
             raise Invalid([Fault("/variable_args", f"{error}.")]) from error
-        return [NewArray(_tag(prefix), size) for size in sizes]
+        return [NewArray(new_tag(instance), size) for size in sizes]
 
     def _max_tasks(self) -> int:
         # Task numbers go from 1 to MaxArraySize - 1. Kept across restarts, in case Slurm is down.
@@ -332,7 +333,3 @@ class Batches:
         _log.info("all batches deleted", n_batches=count, user=caller.user_id,
                   request_id=request_id)  # fmt: skip
         return count
-
-
-def _tag(prefix: str) -> str:
-    return f"{prefix}{secrets.token_hex(12)}"

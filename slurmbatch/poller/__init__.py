@@ -42,7 +42,7 @@ IDLE_LOOK_EVERY = 30.0
 # Where slurmd will not launch one task of an array, all of the array is cancelled: also a task that
 # has its log already, and has not come to run its script.
 # And one that has made no claim cannot have ended well.
-_KILLED_WITH_OTHERS = ("CANCELLED", "NODE_FAIL", "COMPLETED")
+_TOLD_BY_CLAIM = ("CANCELLED", "NODE_FAIL", "COMPLETED")
 Changes = list[JobChange]
 T = TypeVar("T")
 
@@ -199,9 +199,10 @@ class Poller:
         """Whether Slurm has the end of this task from another job, so that it has not run."""
 
         def launched() -> bool:
-            claim = self.claims.look(array.tag, task) if self.claims else None
-            if row.state in _KILLED_WITH_OTHERS and claim is not None and claim.fenced:
-                return claim.started
+            if self.claims is not None and row.state in _TOLD_BY_CLAIM:
+                claim = self.claims.look(array.tag, task)
+                if claim is not None and claim.fenced:
+                    return claim.started
             parts = log_parts(array.batch_id, array.ordinal, array.generation, task)
             return is_there(self._log(parts))
 

@@ -6,7 +6,6 @@ a slurmctld that was started again since the release can have lost something.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +15,7 @@ from slurmbatch.journal import get
 from slurmbatch.model import ArraySpec, JobChange, JobReport, KnownJob, Status
 from slurmbatch.poller import digest
 from slurmbatch.poller.digest import Memory, Situation
-from slurmbatch.store import Store
+from slurmbatch.store import Store, tag_like
 
 _log = get("poller")
 # How many times the grace the end of a job that has run is waited for, where nothing was lost:
@@ -97,7 +96,7 @@ class Losses:
         return self.claims is not None and self.claims.fence(array.tag, job.task)
 
     def _submit_again(self, array: ArraySpec, tasks: Sequence[int], now: float) -> None:
-        tag = array.tag.rsplit("-", 1)[0] + f"-{secrets.token_hex(12)}"
+        tag = tag_like(array.tag)
         self.store.arrays.submit_part_again(array.pk, tasks, tag, now)
         self.doorbell.ring()
         _log.warning("jobs lost by Slurm before they started, will be submitted again",

@@ -7,11 +7,21 @@ from pathlib import Path
 from slurmbatch.store.arrays import Arrays, Standing
 from slurmbatch.store.batches import Batches, Idempotency, NewArray
 from slurmbatch.store.database import Database
-from slurmbatch.store.ids import is_id, new_id
+from slurmbatch.store.ids import is_id, new_id, new_tag, tag_like
 from slurmbatch.store.keys import Keys
 from slurmbatch.store.models import MetaRow
 
-__all__ = ["Idempotency", "NewArray", "Standing", "Store", "is_id", "new_id", "open_store"]
+__all__ = [
+    "Idempotency",
+    "NewArray",
+    "Standing",
+    "Store",
+    "is_id",
+    "new_id",
+    "new_tag",
+    "open_store",
+    "tag_like",
+]
 
 
 class Store:

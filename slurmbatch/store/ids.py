@@ -22,6 +22,16 @@ def new_id() -> str:
     return "".join(_DIGITS[number >> shift & 31] for shift in range(125, -1, -5))
 
 
+def new_tag(instance: str) -> str:
+    """A name for an array that nobody can guess; `instance` is the database's own id."""
+    return f"sb-{instance}-{secrets.token_hex(12)}"
+
+
+def tag_like(tag: str) -> str:
+    """Another name, of the same database."""
+    return new_tag(tag.split("-")[1])
+
+
 def is_id(text: str) -> bool:
     """Whether it could have been made here; there need not be anything under it."""
     return _SHAPE.fullmatch(text) is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 
 from slurmbatch.journal import get
@@ -10,11 +9,6 @@ from slurmbatch.model import ArraySpec, JobReport
 from slurmbatch.states import ENDS
 
 _log = get("submitter")
-
-
-def like(array: ArraySpec) -> str:
-    """A new name, of the same database."""
-    return array.tag.rsplit("-", 1)[0] + f"-{secrets.token_hex(12)}"
 
 
 def of(rows: Sequence[JobReport], slurm_job_id: int | None) -> list[JobReport]:

@@ -15,8 +15,8 @@ from slurmbatch.model import ArraySpec, ArrayState, JobReport
 from slurmbatch.slurm import quirks
 from slurmbatch.slurm.port import SlurmPort
 from slurmbatch.states import ENDS
-from slurmbatch.store import Store
-from slurmbatch.submitter.common import is_held, is_past, like, lives, of, say
+from slurmbatch.store import Store, tag_like
+from slurmbatch.submitter.common import is_held, is_past, lives, of, say
 from slurmbatch.submitter.terms import Terms
 
 _log = get("submitter")
@@ -155,7 +155,9 @@ class HandOver:
 
     def _is_cut(self, array: ArraySpec, keep: int) -> bool:
         """Whether it had to be cut so that so many of its jobs are left; the next tick goes on."""
-        if not 0 < keep < array.n_tasks or not self.store.arrays.cut(array.pk, keep, like(array)):
+        if not 0 < keep < array.n_tasks or not self.store.arrays.cut(
+            array.pk, keep, tag_like(array.tag)
+        ):
             return False
         say("array cut, the rest of it follows", array, keeps=keep)
         self.doorbell.ring()
@@ -265,5 +267,5 @@ class HandOver:
         elif array.cancel:
             self.store.arrays.end_all(array.pk, ArrayState.DONE, CANCELLED_EARLY, now)
         else:
-            self.store.arrays.submit_again(array.pk, like(array), now)
+            self.store.arrays.submit_again(array.pk, tag_like(array.tag), now)
             say("array lost by Slurm before it ran, will be submitted again", array)
