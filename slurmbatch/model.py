@@ -40,17 +40,25 @@ class Status(StrEnum):
 class ArrayState(StrEnum):
     """How far the hand-over of one Slurm job array has come.
 
+    BLOCKED: on our disk only, and not to be handed over yet; its gate says what it waits for.
     INTENT: on our disk only, or of unknown fate. HELD: Slurm has it, held, under a known id.
     RELEASING: we are about to let it go, or have. QUEUED: seen not held. DONE: every task ended.
     REFUSED: Slurm will not have it.
     """
 
+    BLOCKED = "BLOCKED"
     INTENT = "INTENT"
     HELD = "HELD"
     RELEASING = "RELEASING"
     QUEUED = "QUEUED"
     DONE = "DONE"
     REFUSED = "REFUSED"
+
+
+class Gate(StrEnum):
+    """What a blocked array waits for. CANARY: the success of the first jobs of its batch."""
+
+    CANARY = "canary"
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +298,8 @@ class ArraySpec:
 
     `tries` counts the sbatch calls begun for this tag; `waiting` says in words why the hand-over
     waits; `released_boot` is slurmctld's boot time as it was known at the release; `cancel` is the
-    tombstone: nothing of it shall run any more.
+    tombstone: nothing of it shall run any more. `hardware`, `slurm` and `exclude` (nodes that it is
+    not to run on) are its own, which a retry may have made others than the batch's.
     """
 
     pk: int
@@ -315,6 +324,7 @@ class ArraySpec:
     released_boot: str = ""
     cancel: bool = False
     request_id: str = ""
+    exclude: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from slurmbatch.store.arrays import Arrays, Standing
 from slurmbatch.store.batches import Batches, Idempotency, NewArray
 from slurmbatch.store.database import Database
+from slurmbatch.store.gates import Gates
 from slurmbatch.store.ids import is_id, new_id, new_tag, tag_like
 from slurmbatch.store.keys import Keys
 from slurmbatch.store.models import MetaRow
@@ -25,13 +26,14 @@ __all__ = [
 
 
 class Store:
-    """The database, by subject: `keys`, `batches`, `arrays`."""
+    """The database, by subject: `keys`, `batches`, `arrays`, `gates`."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
         self.keys = Keys(database)
         self.batches = Batches(database)
         self.arrays = Arrays(database)
+        self.gates = Gates(database)
 
     @property
     def instance(self) -> str:

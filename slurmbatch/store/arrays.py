@@ -30,11 +30,17 @@ from slurmbatch.store.rows import (
 )
 
 _STANDING = """
-SELECT CASE WHEN state = 'INTENT' THEN 'INTENT' WHEN state NOT IN ('DONE', 'REFUSED') THEN 'OPEN'
-    WHEN cancelled_at IS NULL AND deleted_at IS NULL THEN 'OVER' ELSE 'BURIED' END
+SELECT CASE WHEN state IN ('BLOCKED', 'INTENT') THEN 'INTENT'
+    WHEN state NOT IN ('DONE', 'REFUSED') THEN 'OPEN'
+    WHEN array.cancelled_at IS NULL AND deleted_at IS NULL
+        AND EXISTS (SELECT 1 FROM job WHERE job.array = array.pk) THEN 'OVER' ELSE 'BURIED' END
 FROM array JOIN batch ON batch.pk = array.batch WHERE tag = ?
 UNION ALL SELECT 'BURIED' FROM tombstone WHERE tag = ?
 """
+
+
+# What holds for all that is cut off an array, too.
+_TERMS = "cancelled_at, memory, time_limit, exclude"
 
 
 class Standing(StrEnum):
@@ -75,7 +81,7 @@ class Arrays:
         rows = self._db.sql(
             "SELECT array.pk FROM array JOIN batch ON batch.pk = array.batch"
             " WHERE array.state NOT IN ('DONE', 'REFUSED')"
-            " AND (batch.cancelled_at IS NOT NULL OR batch.deleted_at IS NOT NULL)"
+            " AND (array.cancelled_at IS NOT NULL OR batch.deleted_at IS NOT NULL)"
         )
         return frozenset(pk for (pk,) in rows)
 
@@ -171,9 +177,9 @@ class Arrays:
         with self._db.write() as db:
             row = db.execute_sql(
                 "INSERT INTO array"
-                " (batch, ordinal, tag, n_tasks, n_unfinished, waiting, created_at)"
+                f" (batch, ordinal, tag, n_tasks, n_unfinished, waiting, created_at, {_TERMS})"
                 " SELECT batch, (SELECT max(ordinal) + 1 FROM array b WHERE b.batch = a.batch),"
-                " ?1, n_tasks - ?2, n_unfinished - ?2, waiting, created_at FROM array a"
+                f" ?1, n_tasks - ?2, n_unfinished - ?2, waiting, created_at, {_TERMS} FROM array a"
                 " WHERE pk = ?3 AND state = 'INTENT' AND n_tasks > ?2 RETURNING pk",
                 (tag, keep, pk),
             ).fetchone()
@@ -207,9 +213,10 @@ class Arrays:
         with self._db.write() as db:
             _count_submitted(db, pk, -1, len(tasks))
             new = db.execute_sql(
-                "INSERT INTO array (batch, ordinal, tag, n_tasks, n_unfinished, created_at)"
+                "INSERT INTO array"
+                f" (batch, ordinal, tag, n_tasks, n_unfinished, created_at, {_TERMS})"
                 " SELECT batch, (SELECT max(ordinal) + 1 FROM array b WHERE b.batch = a.batch),"
-                " ?, ?, ?, ? FROM array a WHERE pk = ? RETURNING pk",
+                f" ?, ?, ?, ?, {_TERMS} FROM array a WHERE pk = ? RETURNING pk",
                 (tag, len(tasks), len(tasks), now, pk),
             ).fetchone()[0]
             db.connection().cursor().executemany(

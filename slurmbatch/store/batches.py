@@ -111,7 +111,12 @@ class Batches:
             # What has ended has nothing left to cancel, and is not shown as cancelled.
             open_yet = BatchRow.cancelled_at.is_null() & BatchRow.finished_at.is_null()
             update = BatchRow.update(cancelled_at=now, version=BatchRow.version + 1)
-            update.where(mine & open_yet).bind(db).execute()
+            if update.where(mine & open_yet).bind(db).execute():
+                db.execute_sql(
+                    "UPDATE array SET cancelled_at = ? WHERE cancelled_at IS NULL"
+                    " AND batch = (SELECT pk FROM batch WHERE batch_id = ?)",
+                    (now, batch_id),
+                )
             return True
 
     def delete(self, user_id: str, batch_id: str | None, now: float) -> int:

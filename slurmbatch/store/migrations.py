@@ -120,4 +120,27 @@ CREATE TABLE tombstone (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (V1,)
+# What is cancelled is an array, since a job of it may be run again in another one. An array may ask
+# for other hardware than its batch did (NULL: the same), and wait until it may be handed over.
+V2 = """
+ALTER TABLE array ADD COLUMN cancelled_at REAL;
+ALTER TABLE array ADD COLUMN gate TEXT NOT NULL DEFAULT '';
+ALTER TABLE array ADD COLUMN memory INTEGER;
+ALTER TABLE array ADD COLUMN time_limit INTEGER;
+ALTER TABLE array ADD COLUMN exclude TEXT NOT NULL DEFAULT '';
+UPDATE array SET cancelled_at = (SELECT cancelled_at FROM batch WHERE batch.pk = array.batch);
+
+ALTER TABLE batch ADD COLUMN canary INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE batch ADD COLUMN retry TEXT NOT NULL DEFAULT '';
+
+ALTER TABLE job ADD COLUMN earlier INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE job ADD COLUMN counted INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE job ADD COLUMN free INTEGER NOT NULL DEFAULT 0;
+
+ALTER TABLE attempt ADD COLUMN array INTEGER;
+ALTER TABLE attempt ADD COLUMN task INTEGER;
+UPDATE attempt SET (array, task) = (SELECT job.array, job.task FROM job
+    WHERE job.batch = attempt.batch AND job.idx = attempt.idx);
+"""
+
+MIGRATIONS: tuple[str, ...] = (V1, V2)

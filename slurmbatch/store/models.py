@@ -56,6 +56,8 @@ class BatchRow(Model):
     n_status_4 = IntegerField()
     n_status_5 = IntegerField()
     n_status_6 = IntegerField()
+    canary = IntegerField()
+    retry = TextField()
     cancelled_at = FloatField(null=True)
     deleted_at = FloatField(null=True)
     finished_at = FloatField(null=True)
@@ -94,6 +96,11 @@ class ArrayRow(Model):
     released_at = FloatField(null=True)
     released_boot = TextField()
     created_at = FloatField()
+    cancelled_at = FloatField(null=True)
+    gate = TextField()
+    memory = IntegerField(null=True)
+    time_limit = IntegerField(null=True)
+    exclude = TextField()
 
     class Meta:
         table_name = "array"
@@ -114,6 +121,9 @@ class JobRow(Model):
     signal = IntegerField(null=True)
     node_list = TextField()
     restarts = IntegerField()
+    earlier = IntegerField()
+    counted = IntegerField()
+    free = IntegerField()
 
     class Meta:
         table_name = "job"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache
 from typing import Any
 
@@ -83,8 +83,11 @@ ARRAY_COLUMNS = (
     BatchRow.cpu,
     BatchRow.memory,
     BatchRow.slurm,
-    BatchRow.cancelled_at,
+    ArrayRow.cancelled_at,
     BatchRow.deleted_at,
+    ArrayRow.memory,
+    ArrayRow.time_limit,
+    ArrayRow.exclude,
 )
 ACCEPTED = "ACCEPTED: safe on disk, waits to be handed to Slurm"
 HANDED_OVER = "ACCEPTED: handed to Slurm, which has not looked at it yet"
@@ -154,7 +157,7 @@ def array_of(row: tuple[Any, ...]) -> ArraySpec:
     """A row of ARRAY_COLUMNS."""
     (*plain, state, created_at, slurm_job_id, submitted_at, tries, tried_at, next_try_at, waiting,
      released_at, released_boot, request_id, filesystems, cpu, memory, slurm, cancelled_at,
-     deleted_at) = row  # fmt: skip
+     deleted_at, own_memory, own_time, exclude) = row  # fmt: skip
     pk, batch_id, user_id, tool_id, ordinal, generation, tag, n_tasks = plain
     return ArraySpec(
         pk=pk,
@@ -166,8 +169,8 @@ def array_of(row: tuple[Any, ...]) -> ArraySpec:
         tag=tag,
         n_tasks=n_tasks,
         state=ArrayState(state),
-        hardware=_hardware(filesystems, cpu, memory),
-        slurm=_options(slurm),
+        hardware=_hardware(filesystems, cpu, own_memory or memory),
+        slurm=_options(slurm, own_time),
         created_at=created_at,
         slurm_job_id=slurm_job_id,
         submitted_at=submitted_at,
@@ -179,6 +182,7 @@ def array_of(row: tuple[Any, ...]) -> ArraySpec:
         released_boot=released_boot,
         cancel=cancelled_at is not None or deleted_at is not None,
         request_id=request_id,
+        exclude=exclude,
     )
 
 
@@ -193,5 +197,6 @@ def _hardware(filesystems: str, cpu: int, memory: int) -> Hardware:
 
 
 @lru_cache(maxsize=1024)
-def _options(slurm: str) -> SlurmOptions:
-    return SlurmOptions(**json.loads(slurm))
+def _options(slurm: str, own_time: int | None = None) -> SlurmOptions:
+    options = SlurmOptions(**json.loads(slurm))
+    return options if own_time is None else replace(options, time_limit=own_time)

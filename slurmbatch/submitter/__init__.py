@@ -21,6 +21,7 @@ from slurmbatch.model import ArraySpec, ArrayState
 from slurmbatch.slurm.port import SlurmPort
 from slurmbatch.store import Store
 from slurmbatch.submitter.common import is_ahead, is_past, lives, say
+from slurmbatch.submitter.gates import Gates
 from slurmbatch.submitter.handover import HandOver
 from slurmbatch.submitter.terms import Terms
 
@@ -61,8 +62,10 @@ class Submitter:
             self.store, self.slurm, terms, self.doorbell, self.health, self.end_stray,
             self.newest_at_start, self.clock, self.elapsed, self.look,
         )  # fmt: skip
+        self._gates = Gates(self.store)
 
     def tick(self, now: float) -> None:
+        self._gates.look(now)
         # The poller finds out when Slurm is back, and rings.
         if not self.health.is_down("slurmctld"):
             try:

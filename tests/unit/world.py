@@ -204,6 +204,7 @@ class _Mortals:
         self._store = store
         self.arrays = Mortal(store.arrays, fate)
         self.batches = Mortal(store.batches, fate)
+        self.gates = Mortal(store.gates, fate)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
