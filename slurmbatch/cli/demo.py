@@ -65,14 +65,14 @@ def demo(directory: Path | None, jobs: int, end_with: str | None) -> None:
     try:
         with Client(target.url, target.key) as client:
             batch = run(client, jobs, console)
-            show_result(client, batch, console)
+            show_result(batch, console)
     except (ClientError, TimeoutError) as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
         console.print("\nInterrupted." if end_with else "\nInterrupted; the batch itself goes on.")
         sys.exit(130)
-    show_how_to_go_on(target, batch["batch_id"], end_with, console)
-    sys.exit(0 if batch["submitted_jobs"]["SUCCEEDED"] == batch["n_jobs"] else 1)
+    show_how_to_go_on(target, batch.id, end_with, console)
+    sys.exit(0 if batch.succeeded() else 1)
 
 
 def find_target(directory: Path | None, environment: Mapping[str, str]) -> Target:
@@ -99,15 +99,14 @@ def run(client: Client, jobs: int, console: Console) -> Batch:
     started = time.monotonic()
     batch = client.submit(
         TOOL,
+        {"samples": SAMPLES},
+        sweep={"seed": range(1, jobs + 1)},
         name=f"demo, {jobs} seeds",
-        fixed_args={"samples": SAMPLES},
-        variable_args=[{"seed": seed} for seed in range(1, jobs + 1)],
     )
-    batch_id = batch["batch_id"]
     answered = (time.monotonic() - started) * 1000
-    console.print(f"Batch {batch_id}: {jobs} jobs of {TOOL}, accepted in {answered:.0f} ms")
+    console.print(f"Batch {batch.id}: {jobs} jobs of {TOOL}, accepted in {answered:.0f} ms")
     with progress(console, started) as show:
-        return client.wait(batch_id, PATIENCE, show, interval=LOOK_EVERY)
+        return batch.wait(PATIENCE, on_change=show, interval=LOOK_EVERY)
 
 
 @contextmanager
@@ -124,33 +123,32 @@ def progress(console: Console, started: float) -> Iterator[Callable[[Batch], Non
 
 
 def as_line(batch: Batch, seconds: float) -> str:
-    counts = [f"{n} {status}" for status, n in batch["submitted_jobs"].items() if n]
+    counts = [f"{n} {status}" for status, n in batch.counts.items() if n]
     return f"{seconds:6.1f} s  {', '.join(counts)}"
 
 
 def as_bars(batch: Batch, seconds: float, block: str) -> Table:
     table = Table.grid(padding=(0, 1))
-    for status, count in batch["submitted_jobs"].items():
+    for status, count in batch.counts.items():
         # Not a single job may look like none.
-        width = max(1, round(BAR * count / batch["n_jobs"])) if count else 0
+        width = max(1, round(BAR * count / batch.n_jobs)) if count else 0
         bar = Text(block * width + "." * (BAR - width), style=COLOURS.get(status, ""))
         table.add_row(Text(status), bar, Text(f"{count:>6}"))
     table.add_row(Text(f"{seconds:.1f} s", style="bright_black"))
     return table
 
 
-def show_result(client: Client, batch: Batch, console: Console) -> None:
+def show_result(batch: Batch, console: Console) -> None:
     """The counts, one job as the service gives it, and its log: a failed one if there is any."""
-    counts = ", ".join(f"{n} {status}" for status, n in batch["submitted_jobs"].items() if n)
-    console.print(f"\nAll {batch['n_jobs']} jobs have ended: {counts}")
-    failed = batch["submitted_jobs"]["FAILED"] > 0
-    wanted = "FAILED" if failed else "SUCCEEDED"
-    for listed in islice(client.jobs(batch["batch_id"], status=wanted), 1):
-        job = client.job(batch["batch_id"], listed["job_id"])
+    counts = ", ".join(f"{n} {status}" for status, n in batch.counts.items() if n)
+    console.print(f"\nAll {batch.n_jobs} jobs have ended: {counts}")
+    wanted = "FAILED" if batch.counts["FAILED"] else "SUCCEEDED"
+    for listed in islice(batch.jobs(status=wanted), 1):
+        job = listed.refresh()
         console.print("\nOne of them:")
         print(harmless(as_json(job)))
         console.print("\nWhat it printed:")
-        print(harmless(client.log(job, tail=20)).rstrip("\n"))
+        print(harmless(job.log(tail=20)).rstrip("\n"))
 
 
 def as_json(record: Mapping[str, Any]) -> str:

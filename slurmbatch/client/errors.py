@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from slurmbatch.client.shapes import Mistake
+if TYPE_CHECKING:
+    from slurmbatch.client.resources import BatchFields
+    from slurmbatch.client.shapes import Mistake
 
 
 class ClientError(Exception):
@@ -17,29 +19,39 @@ class NoAnswer(ClientError):
     """The service could not be reached, or did not answer."""
 
 
-class ApiError(ClientError):
-    """The service answered with an error.
+class BatchFailed(ClientError):
+    """A batch that was to succeed has jobs that failed; `batch` is the batch."""
 
-    `in_doubt`: an earlier try of the same request got no answer, and may have been carried out.
+    def __init__(self, batch: BatchFields) -> None:
+        self.batch = batch
+        super().__init__(f"{batch.counts['FAILED']} of {batch.n_jobs} jobs of {batch.id} failed")
+
+
+class ApiError(ClientError):
+    """The service answered with an error, and these are the fields of its problem (RFC 9457).
+
+    `problem` has all of them as they came. `in_doubt`: an earlier try of the same request got no
+    answer, and may have been carried out.
     """
 
-    def __init__(
-        self,
-        status: int,
-        title: str,
-        detail: str = "",
-        errors: Sequence[Mistake] = (),
-        request_id: str = "",
-        in_doubt: bool = False,
-    ) -> None:
+    def __init__(self, status: int, problem: dict[str, Any], *, in_doubt: bool = False) -> None:
         self.status = status
-        self.title = title
-        self.detail = detail
-        self.errors = list(errors)
-        self.request_id = request_id
+        self.problem = problem
+        self.type = str(problem.get("type", "about:blank"))
+        self.title = str(problem.get("title", ""))
+        self.detail = str(problem.get("detail", ""))
+        self.instance = str(problem.get("instance", ""))
+        self.request_id = str(problem.get("request_id", ""))
+        self.errors: list[Mistake] = list(problem.get("errors", ()))
         self.in_doubt = in_doubt
         mistakes = [f"{each['pointer']}: {each['detail']}" for each in self.errors]
-        super().__init__("\n  ".join([f"{status} {title}: {detail or title}", *mistakes]))
+        told = f"{status} {self.title}: {self.detail or self.title}"
+        super().__init__("\n  ".join([told, *mistakes]))
+
+    @property
+    def kind(self) -> str:
+        """The last part of `type`, such as `not-found` or `invalid`."""
+        return self.type.rpartition(":")[2]
 
     @classmethod
     def of(cls, response: httpx.Response, *, in_doubt: bool = False) -> ApiError:
@@ -50,11 +62,6 @@ class ApiError(ClientError):
             problem = None
         if not isinstance(problem, dict):
             problem = {"detail": response.text[:500].strip()}
-        return cls(
-            response.status_code,
-            problem.get("title") or response.reason_phrase,
-            problem.get("detail", ""),
-            problem.get("errors", ()),
-            problem.get("request_id") or response.headers.get("X-Request-Id", ""),
-            in_doubt,
-        )
+        problem.setdefault("title", response.reason_phrase)
+        problem.setdefault("request_id", response.headers.get("X-Request-Id", ""))
+        return cls(response.status_code, problem, in_doubt=in_doubt)

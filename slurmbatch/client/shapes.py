@@ -1,10 +1,12 @@
-"""What the service gives: its fields, as types. It may add more of them."""
+"""What the service gives beside batches and jobs: its fields, as types. It may add more of them."""
 
 from __future__ import annotations
 
 from typing import Any, TypedDict
 
 ArgValue = str | int | float | bool
+STATUSES = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED")
+ENDED = ("SUCCEEDED", "FAILED")
 
 
 class Hardware(TypedDict):
@@ -15,57 +17,19 @@ class Hardware(TypedDict):
     memory: int
 
 
-class ListedBatch(TypedDict):
-    """A batch in a list. Times are RFC 3339 in UTC, or empty.
+class Parameter(TypedDict):
+    """What may be passed to a tool. null or an empty value: no such limit."""
 
-    `stale_since`: Slurm cannot be asked since then, so what is shown may be out of date.
-    """
-
-    batch_id: str
-    tool_id: str
-    n_jobs: int
-    hardware: Hardware
     name: str
-    created_at: str
-    finished_at: str
-    cancelled: bool
-    slurm: dict[str, Any]
-    stale_since: str
-
-
-class Batch(ListedBatch):
-    """A batch. `submitted_jobs` counts its jobs by status, and adds up to `n_jobs`."""
-
-    n_submitted: int
-    submitted_jobs: dict[str, int]
-
-
-class ListedJob(TypedDict):
-    """A job in a list."""
-
-    job_id: str
-    log_id: str
-    args: dict[str, ArgValue]
-    status: str
-    reason: str
-    index: int
-    create_time: str
-    start_time: str
-    stop_time: str
-    exit_code: int | None
-
-
-class Job(ListedJob):
-    """A job."""
-
-    hardware: Hardware
-    batch_id: str
-    signal: int | None
-    slurm_job_id: str
-    slurm_state: str
-    node_list: str
-    attempt: int
-    attempts: list[dict[str, Any]]
+    type: str
+    description: str
+    required: bool
+    default: ArgValue | None
+    minimum: float | None
+    maximum: float | None
+    max_length: int | None
+    pattern: str
+    choices: list[ArgValue]
 
 
 class Tool(TypedDict):
@@ -73,9 +37,17 @@ class Tool(TypedDict):
 
     id: str
     description: str
-    parameters: list[dict[str, Any]]
+    parameters: list[Parameter]
     hardware: dict[str, Any]
     slurm: dict[str, Any]
+
+
+class Filesystem(TypedDict):
+    """What jobs can ask for."""
+
+    id: str
+    path: str
+    description: str
 
 
 class Mistake(TypedDict):

@@ -41,9 +41,9 @@ def test_a_new_batch_is_answered_within_a_second(benchmark: Any, box: Sandbox, j
                 time.sleep(0.1)
 
         def post() -> Batch:
-            return client.submit("probe", variable_args=arguments)
+            return client.submit("probe", sweep=arguments)
 
         batch = benchmark.pedantic(post, setup=quiet, rounds=5, warmup_rounds=1)
         quiet()
-    assert batch["n_jobs"] == jobs
+    assert batch.n_jobs == jobs
     assert benchmark.stats.stats.max < 1.0

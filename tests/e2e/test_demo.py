@@ -1,4 +1,4 @@
-"""The client and the demo on the real daemon and a real Slurm."""
+"""The demo on the real daemon and a real Slurm."""
 
 from __future__ import annotations
 
@@ -12,61 +12,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from slurmbatch.client import ApiError, Client
 from slurmbatch.sandbox import Sandbox
 
 pytestmark = pytest.mark.slurm
 DEMO = [sys.executable, "-m", "slurmbatch", "demo"]
-
-
-@pytest.fixture
-def client(service: Sandbox) -> Iterator[Client]:
-    with Client(service.url, str(service.api_key)) as made:
-        yield made
-        made.delete_all()
-
-
-class TestClient:
-    def test_from_submit_to_the_logs(self, client: Client) -> None:
-        words = ["one", "two", "three"]
-        made = client.submit("probe", name="words", variable_args=[{"print": w} for w in words])
-        seen: list[int] = []
-        ended = client.wait(
-            made["batch_id"], 90, lambda each: seen.append(sum(each["submitted_jobs"].values()))
-        )
-        assert ended["submitted_jobs"]["SUCCEEDED"] == 3
-        assert set(seen) == {3}
-        jobs = list(client.jobs(made["batch_id"]))
-        assert [client.log(job) for job in jobs] == [f"{word}\n" for word in words]
-        job = client.job(made["batch_id"], jobs[0]["job_id"])
-        assert job["status"] == "SUCCEEDED"
-        assert client.log_bytes(job, tail=1) == b"one\n"
-
-    def test_lists_cancels_and_deletes(self, client: Client) -> None:
-        made = client.submit("probe", name="long", fixed_args={"sleep": 600})
-        assert [each["batch_id"] for each in client.batches(name="long")] == [made["batch_id"]]
-        assert client.cancel(made["batch_id"])["cancelled"]
-        assert client.wait(made["batch_id"], 90)["submitted_jobs"]["FAILED"] == 1
-        (job,) = client.jobs(made["batch_id"], status=["FAILED", "SUCCEEDED"])
-        assert job["reason"].startswith("CANCELLED")
-        client.delete(made["batch_id"])
-        with pytest.raises(ApiError) as caught:
-            client.batch(made["batch_id"])
-        assert caught.value.status == 404
-
-    def test_the_same_key_gives_the_same_batch(self, client: Client) -> None:
-        first = client.submit("probe", idempotency_key="once")
-        second = client.submit("probe", idempotency_key="once")
-        assert first["batch_id"] == second["batch_id"]
-
-    def test_is_told_all_mistakes(self, client: Client) -> None:
-        with pytest.raises(ApiError) as caught:
-            client.submit("probe", fixed_args={"sleep": "long", "color": 1}, cpu=0)
-        found = {mistake["pointer"] for mistake in caught.value.errors}
-        assert found == {"/hardware/cpu", "/fixed_args/sleep", "/fixed_args/color"}
-
-    def test_knows_the_tools(self, client: Client) -> None:
-        assert {tool["id"] for tool in client.tools()} >= {"montecarlo-pi", "probe"}
 
 
 class TestDemo:

@@ -126,8 +126,8 @@ def test_it_does_so_where_the_name_is_another_loopback_address(tmp_path: Path) -
         box.run([*there, "sbatch", *inner])
         assert len((box.paths.work / "inner.out").read_text().splitlines()) == 2
         with Client(box.url, str(box.api_key)) as client:
-            batch = client.submit("probe", fixed_args={"print": "here"})
-            assert client.wait(batch["batch_id"], 60)["submitted_jobs"]["SUCCEEDED"] == 1
+            batch = client.submit("probe", {"print": "here"})
+            assert batch.wait(60).succeeded()
     finally:
         box.down()
         shutil.rmtree(directory, ignore_errors=True)

@@ -1,0 +1,184 @@
+"""What can be asked of the service, each as steps (see `steps`); what it gives, as it is."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlsplit
+
+import httpx
+
+from slurmbatch.client.errors import ApiError
+from slurmbatch.client.quantities import mebibytes, minutes
+from slurmbatch.client.shapes import ENDED, ArgValue
+from slurmbatch.client.steps import Ask, Rest, Sender, Steps, element, value
+from slurmbatch.client.sweep import Sweep, plain, rows
+
+PAGE = 1000
+_PLAIN = {"Accept": "text/plain, application/problem+json"}
+
+Query = list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some elements of a list, and what to ask for the next ones; None: there are no more."""
+
+    elements: list[dict[str, Any]]
+    next: Query | None
+
+
+@dataclass(frozen=True, slots=True)
+class LogPart:
+    """Some bytes of a log; whether the job had ended before they were read, so that more of them
+    would be there already.
+    """
+
+    content: bytes
+    is_last: bool
+
+
+def new_batch(
+    tool_id: str,
+    args: Mapping[str, ArgValue] | None = None,
+    *,
+    sweep: Sweep | None = None,
+    name: str = "",
+    cpu: int | None = None,
+    memory: int | str | None = None,
+    filesystems: Sequence[str] | None = None,
+    time_limit: int | str | timedelta | None = None,
+    partition: str | None = None,
+    account: str | None = None,
+    qos: str | None = None,
+    gpus: int | None = None,
+) -> dict[str, Any]:
+    """The body of a POST."""
+    hardware = {
+        "cpu": cpu,
+        "memory": None if memory is None else mebibytes(memory),
+        "filesystems": None if filesystems is None else list(filesystems),
+    }
+    slurm = {
+        "time_limit": None if time_limit is None else minutes(time_limit),
+        "partition": partition,
+        "account": account,
+        "qos": qos,
+        "gpus": gpus,
+    }
+    return {
+        "tool_id": tool_id,
+        "name": name,
+        "fixed_args": plain(args or {}),
+        "variable_args": rows(sweep),
+        "hardware": _given(hardware),
+        "slurm": _given(slurm),
+    }
+
+
+class Operations(Sender):
+    """The API, from the other side."""
+
+    def submit(self, body: Mapping[str, Any], idempotency_key: str | None) -> Steps[dict[str, Any]]:
+        headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+        return element((yield from self.send(Ask("POST", "/batches", json=body, headers=headers))))
+
+    def one(self, path: str) -> Steps[dict[str, Any]]:
+        return element((yield from self.send(Ask("GET", path))))
+
+    def all(self, path: str) -> Steps[Any]:
+        return value((yield from self.send(Ask("GET", path))))
+
+    def cancel(self, batch_id: str) -> Steps[dict[str, Any]]:
+        return element((yield from self.send(Ask("POST", f"{batch_path(batch_id)}/cancel"))))
+
+    def delete(self, batch_id: str) -> Steps[None]:
+        try:
+            yield from self.send(Ask("DELETE", batch_path(batch_id)))
+        except ApiError as error:
+            # It is gone since the try whose answer was lost.
+            if not (error.in_doubt and error.status == httpx.codes.NOT_FOUND):
+                raise
+
+    def delete_all(self) -> Steps[None]:
+        # A second time it could take a batch along that was made after the first.
+        yield from self.send(Ask("DELETE", "/batches"), repeatable=False)
+
+    def page(self, path: str, query: Query) -> Steps[Page]:
+        response = yield from self.send(Ask("GET", path, params=query))
+        # Only its query: the key never goes to where a Link points, and a proxy may have
+        # given the service another path.
+        link = response.links.get("next", {}).get("url", "")
+        return Page(value(response), parse_qsl(urlsplit(link).query) or None)
+
+    def change(
+        self, batch_id: str, tag: str, interval: float, deadline: float | None
+    ) -> Steps[tuple[dict[str, Any], str]]:
+        """The batch as soon as it is not what the tag says, and the tag of what it is now.
+
+        Raises TimeoutError if that would be after the deadline.
+        """
+        while True:
+            ask = Ask("GET", batch_path(batch_id), headers={"If-None-Match": tag} if tag else {})
+            response = yield from self.send(ask, waiting=True)
+            if response.status_code != httpx.codes.NOT_MODIFIED:
+                return element(response), response.headers.get("ETag", "")
+            yield from self.rest(interval, deadline)
+
+    def rest(self, interval: float, deadline: float | None) -> Steps[None]:
+        if deadline is not None and self.clock() + interval > deadline:
+            raise TimeoutError("the batch has not ended in time; it goes on all the same")
+        yield Rest(interval)
+
+    def log(self, log_id: str, tail: int | None) -> Steps[bytes]:
+        params = [] if tail is None else [("tail", str(tail))]
+        ask = Ask("GET", f"/logs/{escaped(log_id)}", params=params, headers=_PLAIN)
+        return (yield from self.send(ask)).content
+
+    def more_of_log(self, batch_id: str, job_id: str, offset: int) -> Steps[LogPart]:
+        """What the job has printed since then. Asked first whether it has ended, and then what is
+        there, nothing is missed.
+        """
+        path = job_path(batch_id, job_id)
+        job = element((yield from self.send(Ask("GET", path), waiting=True)))
+        headers = {**_PLAIN, "Range": f"bytes={offset}-"} if offset else _PLAIN
+        try:
+            response = yield from self.send(
+                Ask("GET", f"{path}/log", headers=headers), waiting=True
+            )
+        except ApiError as error:
+            if error.status != httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+                raise
+            return LogPart(b"", job["status"] in ENDED)
+        is_part = response.status_code == httpx.codes.PARTIAL_CONTENT
+        content = response.content if is_part else response.content[offset:]
+        return LogPart(content, job["status"] in ENDED)
+
+
+def batch_path(batch_id: str) -> str:
+    return f"/batches/{escaped(batch_id)}"
+
+
+def job_path(batch_id: str, job_id: str) -> str:
+    return f"{batch_path(batch_id)}/jobs/{escaped(job_id)}"
+
+
+def batches_query(status: str | None, tool_id: str | None, name: str | None, limit: int) -> Query:
+    wanted = [("status", status), ("tool_id", tool_id), ("name", name), ("limit", str(limit))]
+    return [(key, given) for key, given in wanted if given is not None]
+
+
+def jobs_query(status: str | Iterable[str]) -> Query:
+    statuses = [status] if isinstance(status, str) else status
+    return [*(("status", each) for each in statuses), ("limit", str(PAGE))]
+
+
+def escaped(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: option for name, option in options.items() if option is not None}
