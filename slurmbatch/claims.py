@@ -39,6 +39,29 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Board:
+    """The claims of one array. `names`: what its directory held when it was read."""
+
+    root: Path
+    tag: str
+    names: frozenset[str]
+
+    def look(self, task: int) -> Claim:
+        """The claim of a task's run, as it is now if it was there then."""
+        name = str(task)  # as the job script names it
+        place = self.root / self.tag / name
+        if name not in self.names or place.is_symlink():
+            return Claim(started=False, fenced=_UNFENCED not in self.names)
+        code = self._code(name)
+        ended_at = None if code is None else _modified_at(place / "code")
+        return Claim(True, code, (place / "again").exists(), ended_at)
+
+    def _code(self, name: str) -> int | None:
+        text = last_bytes(JobLog(self.root, (self.tag, name, "code"), os.getuid()), 16)
+        return int(text) if re.fullmatch(rb"\d{1,3}\n", text) else None
+
+
+@dataclass(frozen=True, slots=True)
 class Claims:
     """Below `root`, for each array a directory with its tag's name."""
 
@@ -50,19 +73,18 @@ class Claims:
         if not fenced:
             (self.root / tag / _UNFENCED).touch()
 
-    def look(self, tag: str, task: int) -> Claim | None:
-        """The claim of a task's run; None if the directory cannot be looked at just now."""
+    def board(self, tag: str) -> Board | None:
+        """What the jobs of an array have claimed by now; None if that cannot be looked at."""
         try:
-            names = {each.name for each in (self.root / tag).iterdir()}
+            names = frozenset(each.name for each in (self.root / tag).iterdir())
         except OSError:
             return None
-        name = str(task)  # as the job script names it
-        place = self.root / tag / name
-        if name not in names or place.is_symlink():
-            return Claim(started=False, fenced=_UNFENCED not in names)
-        code = self._code(tag, name)
-        ended_at = None if code is None else _modified_at(place / "code")
-        return Claim(True, code, (place / "again").exists(), ended_at)
+        return Board(self.root, tag, names)
+
+    def look(self, tag: str, task: int) -> Claim | None:
+        """The claim of one task's run; None if the directory cannot be looked at just now."""
+        board = self.board(tag)
+        return board.look(task) if board is not None else None
 
     def is_there(self) -> bool:
         """Whether the directory of all claims can be looked at just now."""
@@ -98,10 +120,6 @@ class Claims:
         for name in gone:
             shutil.rmtree(self.root / name, ignore_errors=True)
         return len(gone)
-
-    def _code(self, tag: str, name: str) -> int | None:
-        text = last_bytes(JobLog(self.root, (tag, name, "code"), os.getuid()), 16)
-        return int(text) if re.fullmatch(rb"\d{1,3}\n", text) else None
 
 
 def _modified_at(path: Path) -> float | None:

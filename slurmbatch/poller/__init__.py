@@ -8,7 +8,6 @@ that has not ended for us. A failed question changes nothing.
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,11 +18,10 @@ from slurmbatch.claims import Claim, Claims
 from slurmbatch.doorbell import Doorbell
 from slurmbatch.errors import SlurmbatchError
 from slurmbatch.journal import get
-from slurmbatch.logs import JobLog, is_there, last_bytes
 from slurmbatch.model import ArraySpec, ArrayState, JobChange, JobReport, KnownJob
-from slurmbatch.places import log_parts
 from slurmbatch.poller import digest
 from slurmbatch.poller.digest import Memory, Situation
+from slurmbatch.poller.evidence import Evidence
 from slurmbatch.poller.losses import Gone, Losses
 from slurmbatch.poller.pace import Pace
 from slurmbatch.poller.sources import Accounting, Rows, Sources
@@ -34,15 +32,7 @@ from slurmbatch.store import Store
 _log = get("poller")
 HANDED_OVER = (ArrayState.HELD, ArrayState.RELEASING, ArrayState.QUEUED)
 _ON_THEIR_WAY = (ArrayState.HELD, ArrayState.RELEASING)
-# What slurmstepd writes into a job's log when it kills it for its memory.
-_OUT_OF_MEMORY = re.compile(
-    rb"slurmstepd[^\n]*: error: [^\n]*(?:[Ee]xceeded [^\n]*memory limit|oom[-_ ]kill|OOM)"
-)
 IDLE_LOOK_EVERY = 30.0
-# Where slurmd will not launch one task of an array, all of the array is cancelled: also a task that
-# has its log already, and has not come to run its script.
-# And one that has made no claim cannot have ended well.
-_TOLD_BY_CLAIM = ("CANCELLED", "NODE_FAIL", "COMPLETED")
 Changes = list[JobChange]
 T = TypeVar("T")
 
@@ -82,6 +72,7 @@ class Poller:
     def __post_init__(self) -> None:
         self._strays = Strays(self.store, self.end_stray)
         self._losses = Losses(self.store, self.doorbell, self.claims)
+        self._evidence = Evidence(self.log_dir, self.claims)
 
     def tick(self, now: float) -> float:
         """Gives the seconds until the next one is wanted."""
@@ -104,9 +95,11 @@ class Poller:
         known = {array.pk for array in arrays}
         self._memories = {pk: each for pk, each in self._memories.items() if pk in known}
         looks = self._looks(arrays, live)
+        self._evidence.forget()
         self._by_slurmctld(self._afresh(arrays), looks, now)
         accounting = self.sources.ended(_to_ask(arrays, looks), now)
         if accounting is not None:
+            self._evidence.forget()
             self._by_accounting(self._afresh(arrays), looks, accounting, now)
         if live is not None:
             self._strays.look(arrays, live, now)
@@ -198,16 +191,9 @@ class Poller:
     def _is_untrue(self, array: ArraySpec, task: int, row: JobReport, now: float) -> bool:
         """Whether Slurm has the end of this task from another job, so that it has not run."""
 
-        def launched() -> bool:
-            if self.claims is not None and row.state in _TOLD_BY_CLAIM:
-                claim = self.claims.look(array.tag, task)
-                if claim is not None and claim.fenced:
-                    return claim.started
-            parts = log_parts(array.batch_id, array.ordinal, array.generation, task)
-            return is_there(self._log(parts))
-
         return digest.may_be_untrue(
-            row, ours=array.cancel, fenced=self.claims is not None, launched=launched,
+            row, ours=array.cancel, fenced=self.claims is not None,
+            has_run=lambda: self._evidence.has_run(array, task, row),
             booted=lambda: self.sources.boot_time(now),
         )  # fmt: skip
 
@@ -293,18 +279,13 @@ class Poller:
 
     def _situation(self, array: ArraySpec, now: float) -> Situation:
         def ran_out(task: int) -> bool:
-            parts = log_parts(array.batch_id, array.ordinal, array.generation, task)
-            return bool(_OUT_OF_MEMORY.search(last_bytes(self._log(parts), 4096)))
+            return self._evidence.ran_out_of_memory(array, task)
 
         def claim(job: KnownJob) -> Claim | None:
-            claims = self.claims
-            return claims.look(array.tag, job.task) if claims else None
+            return self._evidence.claim(array, job.task)
 
         return Situation(array, now, self.clock(), self.absence_grace, os.getuid(), ran_out, claim,
                          self._unknown)  # fmt: skip
-
-    def _log(self, parts: tuple[str, ...]) -> JobLog:
-        return JobLog(self.log_dir, parts, os.getuid())
 
     def _unknown(self, report: JobReport) -> None:
         words = f"{report.state} {sorted(report.flags)}"

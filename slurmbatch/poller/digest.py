@@ -27,6 +27,8 @@ ORDER = {
 _KILLED = frozenset({9, 125})
 # Ends that slurmctld takes from the node; what it ends itself it knows of.
 _TOLD_BY_NODES = frozenset({"COMPLETED", "FAILED"})
+# Ends that Slurm may have made up, or taken from another job.
+_MADE_UP = _TOLD_BY_NODES | {"NODE_FAIL", "CANCELLED"}
 _NOT_LAUNCHED = 53
 _CODES_OF_A_CANCELLATION = frozenset({128 + 9, 128 + 15})
 # How long a slurmstepd may go on telling a new slurmctld of a job that the old one has forgotten.
@@ -131,21 +133,33 @@ def _noted(report: JobReport, known: KnownJob, situation: Situation) -> JobChang
     A slurmctld that is killed forgets the ends of its last seconds. It takes such a job for
     running, and for dead with its node when it finds nothing of it there, or for cancelled when it
     is asked to cancel it; or it starts the job again, and calls it cancelled, or failed without a
-    code, when slurmd will not launch a second copy.
+    code, when slurmd will not launch a second copy. And it may take the end of a job that it has
+    forgotten for that of one that was given the same number.
     """
-    doubted = report.state in ("NODE_FAIL", "CANCELLED") or (
-        report.state == "FAILED" and not report.exit_code and not report.signal
-    )
-    claim = situation.claim(known) if doubted else None
+    if report.state not in _MADE_UP or (report.state == "FAILED" and report.signal):
+        return None
+    claim = situation.claim(known)
     if claim is None or claim.code is None:
         return None
     ended_at = claim.ended_at or report.end_time
     if report.state == "CANCELLED" and not _is_of_before(claim.code, ended_at, report):
         return None
-    end = _end(known, states.from_claim(claim.code), situation, claim.code)
+    if report.state in _TOLD_BY_NODES and not _contradicts(claim.code, report, known, situation):
+        return None
+    end = _end(known, states.from_claim(claim.code, report.state), situation, claim.code)
     start = None if _is_before(ended_at, known.start_time) else known.start_time
     return replace(end, slurm_state=report.state, start_time=start, stop_time=ended_at,
                    node_list=report.node_list)  # fmt: skip
+
+
+def _contradicts(code: int, report: JobReport, known: KnownJob, situation: Situation) -> bool:
+    """Whether the code is not the one that the end tells of, which is not the job's own then.
+
+    Some releases of Slurm drop bit 7 of a code: 137 is told as 9. What was killed for its memory
+    has noted a signal's code, and Slurm tells of it as it likes.
+    """
+    told = 0 if report.state == "COMPLETED" else report.exit_code or None
+    return code != told and not (_was_killed(report) and situation.ran_out(known.task))
 
 
 def _is_of_before(code: int, ended_at: float | None, report: JobReport) -> bool:
@@ -165,7 +179,7 @@ def _is_before(one: float | None, other: float | None) -> bool:
 
 
 def may_be_untrue(
-    report: JobReport, *, ours: bool, fenced: bool, launched: Callable[[], bool],
+    report: JobReport, *, ours: bool, fenced: bool, has_run: Callable[[], bool | None],
     booted: Callable[[], str | None],
 ) -> bool:  # fmt: skip
     """Whether the end may be none of this job's, which then has not run.
@@ -176,24 +190,27 @@ def may_be_untrue(
     cancelled. And a job whose launch was lost on the way fails with its node when that registers.
 
     `ours`: we have cancelled it. `fenced`: it has a claim, so it can be submitted again if it never
-    started. `launched`: whether the job has left any sign of itself; `booted`, asked for after
-    that: when slurmctld was started, in seconds since the epoch, or None where that could not be
-    asked.
+    started. `has_run`: whether the job has left any sign of itself, None where that is not certain;
+    `booted`, asked for after that: when slurmctld was started, in seconds since the epoch, or None
+    where that could not be asked.
     """
     if report.state == "NODE_FAIL":
-        return fenced and not launched()
-    if report.state == "CANCELLED":
-        is_candidate = not ours and bool(report.node_list)  # one that was pending has no node
-    else:
-        is_candidate = report.state in _TOLD_BY_NODES and report.signal != _NOT_LAUNCHED
-    if not is_candidate or launched():
+        return fenced and not has_run()
+    told_by_node = report.state in _TOLD_BY_NODES and report.signal != _NOT_LAUNCHED
+    # One that was pending when somebody else cancelled it has no node.
+    cancelled = report.state == "CANCELLED" and not ours and bool(report.node_list)
+    if not told_by_node and not cancelled:
         return False
+    sign = has_run()
+    if sign or (told_by_node and sign is False):
+        return not sign
     boot_time = booted()
     if boot_time is None:
         return True
     if report.end_time is None or not boot_time.isdigit():
         return False
-    return 0 <= report.end_time - int(boot_time) < _TOLD_LATE
+    # Also before that start: it may not have been the first one since.
+    return abs(report.end_time - int(boot_time)) < _TOLD_LATE
 
 
 def is_gone(known: KnownJob, situation: Situation, memory: Memory, times: int = 1) -> bool:

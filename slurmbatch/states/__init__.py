@@ -106,9 +106,11 @@ def lost(context: Context) -> Verdict:
     )
 
 
-def from_claim(code: int) -> Verdict:
-    """For a job that Slurm has lost, but that has left its exit code itself."""
-    note = "as it noted itself, Slurm has no record of its end"
+def from_claim(code: int, told: str = "") -> Verdict:
+    """For a job that has left its exit code itself, where Slurm has lost the job, or `told` another
+    end."""
+    known = f"Slurm says {told}" if told else "Slurm has no record of its end"
+    note = f"as it noted itself, {known}"
     if code == 0:
         return Verdict(OK, "OK", f"OK: ended with exit code 0 ({note})", True)
     return Verdict(BAD, "EXIT", _text("EXIT", _exit_text(code), note), True)

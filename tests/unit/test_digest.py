@@ -79,10 +79,41 @@ class TestClaims:
             change = told(row, known(Status.RUNNING), claim=Claim(True, code))
             assert change is not None
             assert (change.status, change.exit_code) == (status, code)
-        row = report("FAILED", exit_code=7, signal=0, end_time=9.0)
-        change = told(row, known(Status.RUNNING), claim=Claim(True, 0))
+
+    @pytest.mark.parametrize(
+        ("row", "code", "status"),
+        [
+            (report("FAILED", exit_code=67, signal=0, end_time=9.0), 0, Status.SUCCEEDED),
+            (report("FAILED", exit_code=67, signal=0, end_time=9.0), 8, Status.FAILED),
+            (report("FAILED", exit_code=9, signal=0, end_time=9.0), 137, Status.FAILED),
+            (report("COMPLETED", exit_code=0, signal=0, end_time=9.0), 63, Status.FAILED),
+        ],
+    )
+    def test_the_end_of_another_job_is_not_believed_against_its_own_note(
+        self, row: JobReport, code: int, status: Status
+    ) -> None:
+        """Slurm's trap: a number that was given again, or a release that drops bit 7 of a code."""
+        change = told(row, known(Status.RUNNING), claim=Claim(True, code, ended_at=8.5))
         assert change is not None
-        assert change.exit_code == 7
+        assert (change.status, change.exit_code, change.stop_time) == (status, code, 8.5)
+        assert f"as it noted itself, Slurm says {row.state}" in change.reason
+
+    def test_what_both_tell_is_told_in_slurm_s_words(self) -> None:
+        for row, code in ((report("FAILED", exit_code=7, signal=0), 7),
+                          (report("COMPLETED", exit_code=0, signal=0), 0)):  # fmt: skip
+            change = told(row, known(Status.RUNNING), claim=Claim(True, code, ended_at=8.5))
+            assert change is not None
+            assert "noted" not in change.reason
+
+    def test_a_signal_that_slurm_knows_of_and_memory_are_more_than_a_code(self) -> None:
+        killed = report("FAILED", exit_code=0, signal=9)
+        change = told(killed, known(Status.RUNNING), claim=Claim(True, 0))
+        assert change is not None
+        assert change.reason.startswith("SIGNAL: ")
+        killed = report("FAILED", exit_code=9, signal=0)
+        change = told(killed, known(Status.RUNNING), claim=Claim(True, 137), oom=True)
+        assert change is not None
+        assert change.reason.startswith("MEMORY: ")
 
     def test_a_second_copy_that_was_not_launched_is_no_cancellation(self) -> None:
         refused = report("CANCELLED", start_time=753.0, end_time=753.0)

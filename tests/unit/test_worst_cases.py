@@ -574,7 +574,11 @@ class TestClaims:
     def test_one_that_could_not_be_made_is_told(self, fenced: World) -> None:
         batch_id = fenced.post(1)
         fenced.tick()
-        fenced.slurm.finish(fenced.slurm.arrays[0].job_id, state="FAILED", code=121)
+        array = fenced.slurm.arrays[0]
+        fenced.slurm.start(array.job_id)
+        log = str(array.request.output).replace("%a", "1")
+        Path(log).write_text("slurmbatch: not run on n1: its claim cannot be made\n")
+        fenced.slurm.finish(array.job_id, state="FAILED", code=121)
         fenced.tick()
         assert "claim could not be made" in fenced.job(batch_id).reason
 
@@ -615,6 +619,57 @@ class TestThatHasNotRun:
         assert fenced.job(batch_id, 0).status is Status.SUCCEEDED
         assert fenced.job(batch_id, 1).reason.startswith(("CANCELLED: ", "NODE: "))
         assert fenced.runs == {(batch_id, 0): 1}
+
+    @pytest.mark.parametrize(("state", "code"), [("COMPLETED", 0), ("FAILED", 63)])
+    @pytest.mark.parametrize("launched", [True, False])
+    def test_an_end_of_a_forgotten_job_s_is_not_believed_after_a_second_crash(
+        self, fenced: World, state: str, code: int, launched: bool
+    ) -> None:
+        """The first slurmctld gave the number again, and is killed itself before anybody asks."""
+        batch_id = fenced.post(2)
+        fenced.tick()
+        fenced.tick()
+        number = fenced.slurm.arrays[0].job_id
+        fenced.slurm.start(number, launched=launched)
+        fenced.slurm.finish(number, state=state, code=code)
+        fenced.slurm.advance(400.0)
+        fenced.slurm.save()
+        fenced.slurm.crash()
+        fenced.until_ended(batch_id)
+        assert fenced.counts(batch_id) == {Status.SUCCEEDED: 2}
+        assert fenced.runs == {(batch_id, 0): 1, (batch_id, 1): 1}
+
+    @pytest.mark.parametrize(("state", "code"), [("COMPLETED", 0), ("FAILED", 63)])
+    def test_of_a_cancelled_batch_such_an_end_is_a_cancellation(
+        self, fenced: World, state: str, code: int
+    ) -> None:
+        batch_id = fenced.post(1)
+        fenced.tick()
+        fenced.tick()
+        number = fenced.slurm.arrays[0].job_id
+        fenced.slurm.start(number, launched=False)
+        fenced.batches.cancel(ALICE, batch_id)
+        fenced.slurm.finish(number, state=state, code=code)
+        for _ in range(int(GRACE) + 5):
+            fenced.tick()
+        assert fenced.job(batch_id).reason.startswith("CANCELLED: cancelled by request")
+        assert not fenced.runs
+
+    def test_without_claims_an_end_shortly_before_a_start_is_looked_at_twice(
+        self, world: World
+    ) -> None:
+        batch_id = world.post(1)
+        world.tick()
+        world.tick()
+        number = world.slurm.arrays[0].job_id
+        world.slurm.start(number, launched=False)
+        world.slurm.finish(number)
+        world.slurm.advance(5.0)
+        world.slurm.save()
+        world.slurm.crash()
+        for _ in range(int(GRACE) + 5):
+            world.tick()
+        assert world.job(batch_id).reason.startswith("LOST: ")
 
     def test_a_tool_that_makes_no_claim_is_told_by_its_log(self, fenced: World) -> None:
         fenced.slurm.save()
