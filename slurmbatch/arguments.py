@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -30,7 +30,7 @@ class Checked(NamedTuple):
     defaults, overridden by the fixed arguments. A job's arguments are the two merged.
     """
 
-    variable: list[dict[str, ArgValue]]
+    variable: Collection[Mapping[str, ArgValue]]
     faults: list[Fault]
     fixed: dict[str, ArgValue]
 
@@ -38,7 +38,7 @@ class Checked(NamedTuple):
 def check(
     tool: Tool,
     fixed: Mapping[str, ArgValue],
-    variable: Sequence[Mapping[str, ArgValue]],
+    variable: Collection[Mapping[str, ArgValue]],
     max_bytes: int,
     max_faults: int = 50,
 ) -> Checked:
@@ -51,9 +51,9 @@ def check(
     needed = [each.name for each in tool.parameters if each.required and each.name not in fixed]
     sizes = {name: _size(value) for name, value in merged.items()}
     total = sum(sizes.values())
-    jobs = [dict(each) for each in variable] or [{}]
+    jobs: Collection[Mapping[str, ArgValue]] = variable if len(variable) else [{}]
     for index, job in enumerate(jobs):
-        pointer = f"/variable_args/{index}" if variable else "/fixed_args"
+        pointer = f"/variable_args/{index}" if jobs is variable else "/fixed_args"
         _check_values(job, pointer, checkers, faults)
         for name in needed:
             if name not in job:

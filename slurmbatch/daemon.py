@@ -100,6 +100,7 @@ def _serve(settings: Settings, store: Store, slurm: SlurmPort) -> int:
         readiness,
         max_body_bytes=settings.server.max_body_bytes,
         draining=drain.is_set,
+        spool_dir=settings.store.path.parent,
     )
     with Signals() as signals:
         web = Web(app, settings.server, waits)

@@ -5,7 +5,7 @@ Memory is MiB per job, `cpu` is CPUs per job, time limits are minutes: Slurm's o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
@@ -180,7 +180,7 @@ class NewBatch:
     tool_id: str | None
     name: str = ""
     fixed_args: Mapping[str, ArgValue] = field(default_factory=dict)
-    variable_args: Sequence[Mapping[str, ArgValue]] = ()
+    variable_args: Collection[Mapping[str, ArgValue]] = ()
     filesystems: tuple[str, ...] | None = None
     cpu: int | None = None
     memory: int | None = None

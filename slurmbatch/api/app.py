@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import falcon
@@ -14,6 +16,7 @@ from slurmbatch.api.resources.catalogue import FilesystemList, OneTool, ToolList
 from slurmbatch.api.resources.jobs import JobList, OneJob
 from slurmbatch.api.resources.logs import LogById, LogOfJob
 from slurmbatch.api.resources.service import Document, Health, Ready
+from slurmbatch.spool import Spool
 
 
 def create_app(
@@ -23,8 +26,10 @@ def create_app(
     *,
     max_body_bytes: int,
     draining: Callable[[], bool],
+    spool_dir: Path | None = None,
 ) -> falcon.App[falcon.Request, falcon.Response]:
-    """The whole HTTP side. `draining` says that the service goes down and takes no new requests."""
+    """The whole HTTP side. `draining` says that the service goes down and takes no new requests;
+    `spool_dir` is where large bodies wait to be checked."""
     around: list[Any] = [
         middleware.RequestLog(),
         middleware.Draining(draining),
@@ -36,7 +41,7 @@ def create_app(
     app.resp_options.default_media_type = "text/plain; charset=utf-8"
     problems.install(app)
     routes: dict[str, object] = {
-        "/batches": BatchList(batches, max_body_bytes),
+        "/batches": BatchList(batches, max_body_bytes, partial(Spool, spool_dir)),
         "/batches/{batch_id}": OneBatch(batches),
         "/batches/{batch_id}/cancel": Cancellation(batches),
         "/batches/{batch_id}/jobs": JobList(batches),

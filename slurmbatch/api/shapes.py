@@ -6,7 +6,6 @@ others are wrong.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Annotated, Any, NotRequired
@@ -14,17 +13,24 @@ from typing import Annotated, Any, NotRequired
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, WithJsonSchema
 from typing_extensions import TypedDict
 
+from slurmbatch.api.variable import (
+    MAX_FAULTS,
+    NO_TEXT,
+    VariableArgs,
+    argument_faults,
+    escaped,
+    good_arguments,
+    kind,
+)
 from slurmbatch.errors import Fault
 from slurmbatch.model import (
     MAX_CPU,
     MAX_GPUS,
     MAX_MEMORY,
     MAX_TIME_LIMIT,
-    ArgValue,
     NewBatch,
 )
 
-MAX_FAULTS = 100
 _CLOSED = ConfigDict(strict=True, extra="forbid")
 
 Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
@@ -116,10 +122,10 @@ def read_batch(value: object) -> tuple[NewBatch, list[Fault]]:
     faults = _shape_faults(value)
     body = value if isinstance(value, dict) else {}
     fixed = list(islice(_fixed_faults(body), MAX_FAULTS))
-    variable = list(islice(_variable_faults(body), MAX_FAULTS))
-    faults += fixed + variable
+    variable = _variable(body)
+    faults += fixed + variable.faults
     wrong = {fault.pointer for fault in faults}
-    if len(variable) == MAX_FAULTS:
+    if len(variable.faults) == MAX_FAULTS:
         # There may be more that were not looked at: none of it is fit for the next check.
         wrong.add("/variable_args")
         faults.append(Fault("/variable_args", "There may be more mistakes: these are the first."))
@@ -131,11 +137,8 @@ def read_batch(value: object) -> tuple[NewBatch, list[Fault]]:
     return NewBatch(
         tool_id=pick("tool_id"),
         name=pick("name") or "",
-        fixed_args=_good_arguments(pick("fixed_args"), "/fixed_args", wrong),
-        variable_args=[
-            _good_arguments(each, f"/variable_args/{index}", wrong)
-            for index, each in enumerate(pick("variable_args") or ())
-        ],
+        fixed_args=good_arguments(pick("fixed_args"), "/fixed_args", wrong),
+        variable_args=[] if "/variable_args" in wrong else variable.rows,
         filesystems=None if filesystems is None else tuple(filesystems),
         cpu=pick("hardware", "cpu"),
         memory=pick("hardware", "memory"),
@@ -165,16 +168,6 @@ def _pick(body: Mapping[str, Any], path: tuple[str, ...], wrong: set[str]) -> An
     return value
 
 
-def _good_arguments(value: object, pointer: str, wrong: set[str]) -> Mapping[str, ArgValue]:
-    if not isinstance(value, dict):
-        return {}
-    if not wrong:
-        return value
-    return {
-        name: each for name, each in value.items() if f"{pointer}/{_escaped(name)}" not in wrong
-    }
-
-
 def _shape_faults(value: object) -> list[Fault]:
     try:
         NEW_BATCH.validate_python(value)
@@ -186,46 +179,28 @@ def _shape_faults(value: object) -> list[Fault]:
 
 def _fixed_faults(body: Mapping[str, Any]) -> Iterator[Fault]:
     if "fixed_args" in body:
-        yield from _argument_faults(body["fixed_args"], "/fixed_args")
+        yield from argument_faults(body["fixed_args"], "/fixed_args")
 
 
-def _variable_faults(body: Mapping[str, Any]) -> Iterator[Fault]:
-    variable = body.get("variable_args", [])
-    if not isinstance(variable, list):
-        yield Fault("/variable_args", f"Expected an array of objects, not {_kind(variable)}.")
-        return
-    for index, each in enumerate(variable):
-        yield from _argument_faults(each, f"/variable_args/{index}")
-
-
-def _argument_faults(value: object, pointer: str) -> Iterator[Fault]:
-    if not isinstance(value, dict):
-        yield Fault(pointer, f"Expected an object, not {_kind(value)}.")
-        return
-    for name, each in value.items():
-        if isinstance(each, str):
-            if not _is_text(each):
-                yield Fault(f"{pointer}/{_escaped(name)}", _NO_TEXT)
-        elif not isinstance(each, int | float):
-            detail = f"Expected a string, a number, true or false, not {_kind(each)}."
-            yield Fault(f"{pointer}/{_escaped(name)}", detail)
-        if not _is_text(name):
-            yield Fault(f"{pointer}/{_escaped(name)}", f"In its name: {_NO_TEXT}")
-
-
-def _is_text(value: str) -> bool:
-    """Neither NUL, which no environment variable can hold, nor half of a surrogate pair."""
-    if "\0" in value:
-        return False
-    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
-
-
-_NO_TEXT = "Expected text without the character U+0000 and without lone surrogates."
+def _variable(body: Mapping[str, Any]) -> VariableArgs:
+    """With the faults of each element, or the one of what is no array."""
+    value = body.get("variable_args", [])
+    if isinstance(value, VariableArgs):
+        return value
+    variable = VariableArgs()
+    if isinstance(value, list):
+        for each in value:
+            variable.append(each)
+    else:
+        variable.faults.append(
+            Fault("/variable_args", f"Expected an array of objects, not {kind(value)}.")
+        )
+    return variable
 
 
 def _fault(pointer: str, found: Mapping[str, Any]) -> Fault:
     parent = pointer.rpartition("/")[0]
-    context = {**found.get("ctx", {}), "is": _kind(found["input"])}
+    context = {**found.get("ctx", {}), "is": kind(found["input"])}
     if found["type"] == "extra_forbidden":
         there = ", ".join(_FIELDS.get(parent, ()))
         return Fault(pointer, f"There is no such field here; there are: {there}.")
@@ -236,7 +211,7 @@ def _fault(pointer: str, found: Mapping[str, Any]) -> Fault:
 _DETAILS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "missing": lambda _: "This field is required.",
     "string_type": lambda c: f"Expected a string, not {c['is']}.",
-    "string_unicode": lambda _: _NO_TEXT,
+    "string_unicode": lambda _: NO_TEXT,
     "string_too_long": lambda c: f"Expected at most {c['max_length']} characters.",
     "string_pattern_mismatch": lambda _: "Expected text without control characters.",
     "int_type": lambda c: f"Expected a whole number, not {c['is']}.",
@@ -248,19 +223,5 @@ _DETAILS: dict[str, Callable[[Mapping[str, Any]], str]] = {
 }
 
 
-def _kind(value: object) -> str:
-    """A value in a sentence: small ones themselves, others by their kind."""
-    if value is None or isinstance(value, bool | int | float):
-        return json.dumps(value)
-    return "a string" if isinstance(value, str) else f"an {_ARRAY_OR_OBJECT[type(value)]}"
-
-
-_ARRAY_OR_OBJECT: dict[type, str] = {list: "array", dict: "object"}
-
-
 def _pointer(location: tuple[str | int, ...]) -> str:
-    return "".join(f"/{_escaped(str(part))}" for part in location)
-
-
-def _escaped(part: str) -> str:
-    return part.replace("~", "~0").replace("/", "~1")
+    return "".join(f"/{escaped(str(part))}" for part in location)

@@ -104,6 +104,14 @@ class Batches:
         batch_id = self._store.batches.earlier(caller.user_id, key)
         return self._made_before(caller, batch_id) if batch_id is not None else None
 
+    def max_jobs(self, caller: Caller, idempotency_key: str | None) -> int | None:
+        """How many jobs a new batch may have; None where the key has made one already, whatever
+        the limit was then."""
+        made = idempotency_key is not None and self._store.batches.has_made(
+            caller.user_id, idempotency_key
+        )
+        return None if made else self._offer.max_jobs
+
     def check(self, caller: Caller, new: NewBatch, known: Collection[str] = ()) -> list[Fault]:
         """The faults in what the batch means, but for fields in `known`, which have some anyway."""
         return resolve(new, self._offer, known)[1]

@@ -5,7 +5,7 @@ Every mistake is found in one go and told with a JSON pointer to the field.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from slurmbatch import arguments
@@ -38,7 +38,7 @@ class Resolved:
     tool: Tool
     name: str
     fixed_args: Mapping[str, ArgValue]
-    variable_args: Sequence[Mapping[str, ArgValue]]
+    variable_args: Collection[Mapping[str, ArgValue]]
     hardware: Hardware
     slurm: SlurmOptions
 

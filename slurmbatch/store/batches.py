@@ -12,6 +12,8 @@ import peewee
 
 from slurmbatch.errors import Conflict, KeyReused
 from slurmbatch.model import ArgValue, Attempt, Batch, Job, Status
+from slurmbatch.spool import Spool
+from slurmbatch.spool import compact as dumps
 from slurmbatch.store.database import Database
 from slurmbatch.store.models import ArrayRow, BatchRow, IdempotencyRow, JobRow
 from slurmbatch.store.rows import (
@@ -20,7 +22,6 @@ from slurmbatch.store.rows import (
     CODE,
     JOB_COLUMNS,
     batch_of,
-    dumps,
     job_of,
     names,
     slurm_json,
@@ -76,7 +77,7 @@ class Batches:
                     return earlier
                 _remember(db, batch, idempotency)
             pk = _insert_batch(db, batch, fixed_args, request_id)
-            arguments = iter(variable_args)
+            arguments = _texts(variable_args)
             first = 0
             for ordinal, array in enumerate(arrays):
                 _insert_array(db, pk, first, ordinal, array, batch.created_at, arguments)
@@ -150,6 +151,11 @@ class Batches:
             (batch_id, user_id),
         )
         return (int(rows[0][0]), bool(rows[0][1])) if rows else None
+
+    def has_made(self, user_id: str, key: str) -> bool:
+        """Whether the key stands for a batch, deleted ones included."""
+        sql = "SELECT 1 FROM idempotency WHERE user_id = ? AND key = ?"
+        return bool(self._db.sql(sql, (user_id, key)))
 
     def earlier(self, user_id: str, idempotency: Idempotency) -> str | None:
         """The id of the batch that the key made. Raises KeyReused, Conflict (it is deleted)."""
@@ -327,6 +333,10 @@ def _insert_batch(
     return int(insert.bind(db).execute())
 
 
+def _texts(arguments: Iterable[Mapping[str, ArgValue]]) -> Iterator[str]:
+    return arguments.texts() if isinstance(arguments, Spool) else map(dumps, arguments)
+
+
 def _insert_array(
     db: peewee.SqliteDatabase,
     batch_pk: int,
@@ -334,7 +344,7 @@ def _insert_array(
     ordinal: int,
     array: NewArray,
     now: float,
-    arguments: Iterator[Mapping[str, ArgValue]],
+    arguments: Iterator[str],
 ) -> None:
     insert = ArrayRow.insert(
         batch=batch_pk,
@@ -346,7 +356,7 @@ def _insert_array(
     )
     array_pk = int(insert.bind(db).execute())
     rows = (
-        (batch_pk, first + offset, array_pk, offset + 1, dumps(args))
+        (batch_pk, first + offset, array_pk, offset + 1, args)
         for offset, args in enumerate(islice(arguments, array.n_tasks))
     )
     cursor = db.connection().cursor()

@@ -19,6 +19,7 @@ from slurmbatch.model import (
     SlurmOptions,
     Status,
 )
+from slurmbatch.spool import compact as dumps
 from slurmbatch.store.models import ArrayRow, BatchRow, JobRow
 
 STATUSES = tuple(Status)
@@ -91,10 +92,6 @@ ARRAY_COLUMNS = (
 )
 ACCEPTED = "ACCEPTED: safe on disk, waits to be handed to Slurm"
 HANDED_OVER = "ACCEPTED: handed to Slurm, which has not looked at it yet"
-
-
-# Kept, since json.dumps makes an encoder for each call that does not take the defaults.
-dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def names(columns: Iterable[Any], tables: Mapping[Any, str]) -> str:

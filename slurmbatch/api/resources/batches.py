@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Iterator
 
 import falcon
 
 from slurmbatch.api import body, query, render, shapes, views
 from slurmbatch.api.ports import Batches
 from slurmbatch.api.resources import OfBatches
+from slurmbatch.api.variable import VariableArgs
 from slurmbatch.errors import Invalid, Malformed
 from slurmbatch.model import Batch
+from slurmbatch.spool import Spool
 
 _MAX_KEY = 255
 
@@ -19,9 +22,12 @@ _MAX_KEY = 255
 class BatchList(OfBatches):
     """/batches"""
 
-    def __init__(self, batches: Batches, max_body_bytes: int) -> None:
+    def __init__(
+        self, batches: Batches, max_body_bytes: int, make_spool: Callable[[], Spool]
+    ) -> None:
         super().__init__(batches)
         self._max_body_bytes = max_body_bytes
+        self._make_spool = make_spool
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         found, after = self._batches.list(
@@ -38,14 +44,25 @@ class BatchList(OfBatches):
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         key = _idempotency_key(req)
-        value = body.read_json(req, self._max_body_bytes)
-        body_hash = _hash(value) if key is not None else b""
-        if key is not None:
+        most = self._batches.max_jobs(req.context.caller, key)
+        variable = VariableArgs(self._make_spool, most)
+        try:
+            value = body.read_long_json(req, self._max_body_bytes, "variable_args", variable)
+            self._make(req, resp, value, key)
+        finally:
+            variable.close()
+
+    def _make(
+        self, req: falcon.Request, resp: falcon.Response, value: object, key: str | None
+    ) -> None:
+        new, faults = shapes.read_batch(value)
+        # A body whose shape is wrong has never made a batch.
+        body_hash = _hash(value) if key is not None and not faults else b""
+        if key is not None and not faults:
             earlier = self._batches.earlier(req.context.caller, key, body_hash)
             if earlier is not None:
                 _send_made(req, resp, earlier, falcon.HTTP_200)
                 return
-        new, faults = shapes.read_batch(value)
         if faults:
             # Whatever else is wrong is told, too; where nothing is so far, `submit` does that.
             known = {fault.pointer for fault in faults}
@@ -112,8 +129,30 @@ def _idempotency_key(req: falcon.Request) -> str | None:
 
 def _hash(value: object) -> bytes:
     """Of what the body says: the same for another order of keys, or other white space."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).digest()
+    digest = hashlib.sha256()
+    for part in _canonical(value):
+        digest.update(part.encode())
+    return digest.digest()
+
+
+def _canonical(value: object) -> Iterator[str]:
+    """As json.dumps has it with `sort_keys` and no white space, but in parts."""
+    if isinstance(value, VariableArgs):
+        yield "["
+        for index, each in enumerate(value.rows):
+            yield f"{',' if index else ''}{_sorted(each)}"
+        yield "]"
+    elif isinstance(value, dict):
+        yield "{"
+        for index, name in enumerate(sorted(value)):
+            yield f"{',' if index else ''}{_sorted(name)}:"
+            yield from _canonical(value[name])
+        yield "}"
+    else:
+        yield _sorted(value)
+
+
+_sorted = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 def _tag(resp: falcon.Response, etag: str) -> None:
