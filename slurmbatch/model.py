@@ -235,13 +235,19 @@ class Attempt:
     exit_code: int | None
     signal: int | None
     node_list: str
+    slurm_job_id: str = ""
+    max_rss: float | None = None
+    cpu_time: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """One job of a batch: one array task in Slurm. Times are None until they are known.
 
-    `attempt` numbers its runs from 1; `attempts` are the earlier ones, where they were asked for.
+    `attempt` numbers its runs from 1. What follows it is there where the one job was asked for:
+    `attempts` are the earlier runs, `max_rss` is MiB and `cpu_time` seconds, `spent` the seconds in
+    each status up to `status_since`, when it came to the one that it has now; `as_of` is the time
+    for which all of it is told.
     """
 
     batch_id: str
@@ -260,10 +266,33 @@ class Job:
     node_list: str = ""
     attempt: int = 1
     attempts: tuple[Attempt, ...] = ()
+    never_runs: bool = False
+    expected_start: float | None = None
+    max_rss: float | None = None
+    cpu_time: float | None = None
+    spent: Mapping[Status, float] = field(default_factory=dict)
+    status_since: float | None = None
+    as_of: float | None = None
 
     @property
     def job_id(self) -> str:
         return job_id(self.batch_id, self.index)
+
+    @property
+    def elapsed(self) -> float | None:
+        """Seconds since it started, or from its start to its end; None if it has not started."""
+        until = self.as_of if self.stop_time is None else self.stop_time
+        if self.start_time is None or until is None:
+            return None
+        return max(0.0, until - self.start_time)
+
+    @property
+    def time_in_status(self) -> dict[Status, float]:
+        """Seconds in each status that is no end, the one that it has now up to `as_of`."""
+        spent = {status: self.spent.get(status, 0.0) for status in Status if not status.ended}
+        if self.status in spent and self.as_of is not None and self.status_since is not None:
+            spent[self.status] += max(0.0, self.as_of - self.status_since)
+        return spent
 
     @property
     def log_id(self) -> str:
@@ -325,6 +354,7 @@ class ArraySpec:
     cancel: bool = False
     request_id: str = ""
     exclude: str = ""
+    expected_start: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,6 +367,7 @@ class KnownJob:
     slurm_state: str
     start_time: float | None
     restarts: int
+    expected_start: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,6 +385,8 @@ class JobChange:
     node_list: str = ""
     restarts: int = 0
     reopen: bool = False
+    never_runs: bool = False
+    expected_start: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,15 @@ class ListedJob(TypedDict):
     exit_code: int | None
 
 
+MaxRss = Annotated[
+    float | None,
+    Field(description="The most memory that a step of it had, in MiB; null while it is unknown."),
+]
+CpuTime = Annotated[
+    float | None, Field(description="Seconds of CPU time; null while it is unknown.")
+]
+
+
 class AttemptView(TypedDict):
     """An earlier run of a job, which Slurm has put back into its queue since."""
 
@@ -108,6 +117,19 @@ class AttemptView(TypedDict):
     exit_code: int | None
     signal: int | None
     node_list: str
+    slurm_job_id: str
+    max_rss: MaxRss
+    cpu_time: CpuTime
+
+
+class Times(TypedDict):
+    """Seconds in each status that is no end, of all runs together."""
+
+    SUBMITTED: int
+    PENDING: int
+    RUNNABLE: int
+    STARTING: int
+    RUNNING: int
 
 
 class JobView(TypedDict):
@@ -131,6 +153,16 @@ class JobView(TypedDict):
     node_list: str
     attempt: Annotated[int, Field(description="Which run of it this is, from 1.")]
     attempts: Annotated[list[AttemptView], Field(description="The runs before this one.")]
+    never_runs: Annotated[bool, Field(description="It waits and will never run as it is.")]
+    expected_start: Annotated[
+        Time, Field(description="When Slurm expects to start it, while it waits and Slurm says.")
+    ]
+    elapsed: Annotated[
+        int | None, Field(description="Seconds since its start, or from its start to its end.")
+    ]
+    max_rss: MaxRss
+    cpu_time: CpuTime
+    time_in_status: Times
 
 
 class ParameterView(TypedDict):

@@ -16,6 +16,7 @@ from slurmbatch.api.answers import (
     ListedJob,
     ParameterView,
     SlurmView,
+    Times,
     ToolView,
 )
 from slurmbatch.model import Attempt, Batch, Filesystem, Job, Parameter, SlurmOptions, Status, Tool
@@ -103,6 +104,27 @@ def job(job: Job) -> JobView:
         "node_list": job.node_list,
         "attempt": job.attempt,
         "attempts": [_attempt(each) for each in job.attempts],
+        "never_runs": job.never_runs,
+        "expected_start": moment(job.expected_start),
+        "elapsed": _seconds(job.elapsed),
+        "max_rss": job.max_rss,
+        "cpu_time": job.cpu_time,
+        "time_in_status": _times(job),
+    }
+
+
+def _seconds(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds)
+
+
+def _times(job: Job) -> Times:
+    spent = job.time_in_status
+    return {
+        "SUBMITTED": round(spent[Status.SUBMITTED]),
+        "PENDING": round(spent[Status.PENDING]),
+        "RUNNABLE": round(spent[Status.RUNNABLE]),
+        "STARTING": round(spent[Status.STARTING]),
+        "RUNNING": round(spent[Status.RUNNING]),
     }
 
 
@@ -116,6 +138,9 @@ def _attempt(attempt: Attempt) -> AttemptView:
         "exit_code": attempt.exit_code,
         "signal": attempt.signal,
         "node_list": attempt.node_list,
+        "slurm_job_id": attempt.slurm_job_id,
+        "max_rss": attempt.max_rss,
+        "cpu_time": attempt.cpu_time,
     }
 
 

@@ -296,7 +296,7 @@ class Batches:
         job = self._store.batches.job(caller.user_id, batch_id, parsed[1])
         if job is None:
             raise NotFound
-        return job
+        return replace(job, as_of=self._clock())
 
     def log_path(self, caller: Caller, batch_id: str, job_id: str) -> JobLog:
         parsed = parse_job_id(job_id)

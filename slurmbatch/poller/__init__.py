@@ -157,7 +157,20 @@ class Poller:
             look = looks[array.pk]
             if look is not None and look.rows:
                 changes[array.pk] = self._guarded(array, self._shown, look, now) or []
+        self._expect(arrays, looks)
         self._write(changes, now)
+
+    def _expect(self, arrays: Sequence[ArraySpec], looks: Mapping[int, Look | None]) -> None:
+        """Keeps when Slurm expects to start the tasks that share a row."""
+        told = {
+            array.pk: digest.expected_start(look.rows)
+            for array in arrays
+            if (look := looks[array.pk]) is not None and look.rows is not None
+        }
+        new = {each.pk: told[each.pk] for each in arrays
+               if each.pk in told and told[each.pk] != each.expected_start}  # fmt: skip
+        if new:
+            self.store.arrays.expect(new)
 
     def _shown(self, array: ArraySpec, look: Look, now: float) -> Changes:
         memory, situation = self._memories[array.pk], self._situation(array, now)

@@ -24,6 +24,7 @@ ORDER = {
     Status.SUCCEEDED: 4,
     Status.FAILED: 4,
 }
+WAITING = frozenset({Status.PENDING, Status.RUNNABLE})
 _KILLED = frozenset({9, 125})
 # Ends that slurmctld takes from the node; what it ends itself it knows of.
 _TOLD_BY_NODES = frozenset({"COMPLETED", "FAILED"})
@@ -101,6 +102,12 @@ def by_task(reports: Iterable[JobReport], wanted: Mapping[int, KnownJob]) -> dic
     return found
 
 
+def expected_start(reports: Iterable[JobReport]) -> float | None:
+    """When Slurm expects the first of an array's tasks that share a row to start, if it says."""
+    starts = [row.start_time for row in reports if row.is_range and row.start_time is not None]
+    return min(starts, default=None)
+
+
 def change(
     report: JobReport, known: KnownJob, situation: Situation, memory: Memory
 ) -> JobChange | None:
@@ -122,9 +129,10 @@ def change(
     else:
         memory.doubtful.pop(known.task, None)
     new = _changed(report, known, verdict)
-    same = (new.status, new.reason, new.slurm_state) == (
-        known.status, known.reason, known.slurm_state)  # fmt: skip
-    return None if same and new.restarts == known.restarts else new
+    same = (new.status, new.reason, new.slurm_state, new.restarts, new.expected_start) == (
+        known.status, known.reason, known.slurm_state, known.restarts, known.expected_start
+    )  # fmt: skip
+    return None if same else new
 
 
 def _noted(report: JobReport, known: KnownJob, situation: Situation) -> JobChange | None:
@@ -268,6 +276,8 @@ def _end(
 def _changed(report: JobReport, known: KnownJob, verdict: Verdict) -> JobChange:
     started = verdict.status.ended or verdict.status is Status.RUNNING
     ended = verdict.status.ended
+    # Of tasks in one row Slurm tells when the first of them starts: that is kept with the array.
+    by_itself = verdict.status in WAITING and report.source == "live" and not report.is_range
     return JobChange(
         task=known.task,
         status=verdict.status,
@@ -279,6 +289,8 @@ def _changed(report: JobReport, known: KnownJob, verdict: Verdict) -> JobChange:
         signal=report.signal if ended else None,
         node_list=report.node_list,
         restarts=known.restarts if report.restarts is None else report.restarts,
+        never_runs=verdict.never_runs,
+        expected_start=report.start_time if by_itself else None,
     )
 
 

@@ -110,8 +110,8 @@ class Arrays:
     def unfinished(self, pk: int) -> dict[int, KnownJob]:
         """By task number: the jobs of the array that have not ended, as far as we know."""
         rows = self._db.sql(
-            "SELECT task, status, reason, slurm_state, start_time, restarts FROM job"
-            f" WHERE array = ? AND status < {FIRST_END}",
+            "SELECT task, status, reason, slurm_state, start_time, restarts, expected_start"
+            f" FROM job WHERE array = ? AND status < {FIRST_END}",
             (pk,),
         )
         return {row[0]: known_job_of(row) for row in rows}
@@ -222,8 +222,9 @@ class Arrays:
             db.connection().cursor().executemany(
                 "UPDATE job SET array = ?, task = ?, status = 0, reason = '', slurm_state = '',"
                 " start_time = NULL, stop_time = NULL, exit_code = NULL, signal = NULL,"
-                " node_list = '' WHERE array = ? AND task = ?",
-                [(new, number, pk, task) for number, task in enumerate(sorted(tasks), start=1)],
+                " node_list = '', never_runs = 0, expected_start = NULL, status_since = ?"
+                " WHERE array = ? AND task = ?",
+                [(new, n, now, pk, task) for n, task in enumerate(sorted(tasks), start=1)],
             )
             db.execute_sql(
                 "UPDATE array SET n_unfinished = n_unfinished - ?1, n_tasks = n_tasks - ?1,"
@@ -253,6 +254,14 @@ class Arrays:
             return Applied(0, ())
         with self._db.write() as db:
             return apply(db, changes, now)
+
+    def expect(self, starts: Mapping[int, float | None]) -> None:
+        """When Slurm expects the next tasks of these arrays to start; None: it does not say."""
+        with self._db.write() as db:
+            db.connection().cursor().executemany(
+                "UPDATE array SET expected_start = ? WHERE pk = ?",
+                [(at, pk) for pk, at in starts.items()],
+            )
 
     # --- the end --------------------------------------------------------------------------------
 

@@ -20,8 +20,10 @@ from slurmbatch.store.rows import (
     BATCH_COLUMNS,
     BATCH_COUNTS,
     CODE,
+    DETAIL_COLUMNS,
     JOB_COLUMNS,
     batch_of,
+    detailed,
     job_of,
     names,
     slurm_json,
@@ -198,17 +200,20 @@ class Batches:
         if not rows:
             return None
         fixed, *row = rows[0]
-        batch, job = row[: len(BATCH_COLUMNS)], row[len(BATCH_COLUMNS) :]
-        found = job_of(tuple(job), batch_of(tuple(batch)), json.loads(fixed))
+        columns = iter(row)
+        batch, job = (tuple(islice(columns, len(each))) for each in (BATCH_COLUMNS, JOB_COLUMNS))
+        found = detailed(job_of(job, batch_of(batch), json.loads(fixed)), tuple(columns))
         if found.attempt == 1:
             return found
         return replace(found, attempts=self._attempts(batch_id, index))
 
     def _attempts(self, batch_id: str, index: int) -> tuple[Attempt, ...]:
         rows = self._db.sql(
-            "SELECT attempt, reason, slurm_state, start_time, stop_time, exit_code, signal,"
-            " node_list FROM attempt WHERE batch = (SELECT pk FROM batch WHERE batch_id = ?)"
-            " AND idx = ? ORDER BY attempt",
+            "SELECT t.attempt, t.reason, t.slurm_state, t.start_time, t.stop_time, t.exit_code,"
+            " t.signal, t.node_list, coalesce(a.slurm_job_id || '_' || t.task, ''), t.max_rss,"
+            " t.cpu_time FROM attempt t LEFT JOIN array a ON a.pk = t.array"
+            " WHERE t.batch = (SELECT pk FROM batch WHERE batch_id = ?) AND t.idx = ?"
+            " ORDER BY t.attempt",
             (batch_id, index),
         )
         return tuple(Attempt(*row) for row in rows)
@@ -269,7 +274,8 @@ _TABLES = {BatchRow: "b", JobRow: "j", ArrayRow: "a"}
 _MINE = "b.batch_id = ? AND b.user_id = ? AND b.deleted_at IS NULL"
 _GET = f"SELECT {names(BATCH_COLUMNS, _TABLES)} FROM batch b WHERE {_MINE}"
 _GET_JOB = (
-    f"SELECT b.fixed_args, {names(BATCH_COLUMNS, _TABLES)}, {names(JOB_COLUMNS, _TABLES)}"
+    f"SELECT b.fixed_args, {names(BATCH_COLUMNS, _TABLES)},"
+    f" {names((*JOB_COLUMNS, *DETAIL_COLUMNS), _TABLES)}"
     " FROM batch b JOIN job j ON j.batch = b.pk AND j.idx = ? JOIN array a ON a.pk = j.array"
     f" WHERE {_MINE}"
 )

@@ -8,14 +8,18 @@ from typing import Any
 
 import peewee
 
-from slurmbatch.model import JobChange
+from slurmbatch.model import JobChange, Status
 from slurmbatch.store.rows import CODE, FIRST_END, STATUSES
 
+STARTING, RUNNING = CODE[Status.STARTING], CODE[Status.RUNNING]
+# How many seconds after a job's end accounting has what it used, mostly.
+USAGE_AFTER = 3.0
 _CHANGE_TABLE = """
 CREATE TEMP TABLE IF NOT EXISTS change (
     array INTEGER, task INTEGER, status INTEGER, reason TEXT, slurm_state TEXT, start_time REAL,
     stop_time REAL, exit_code INTEGER, signal INTEGER, node_list TEXT, restarts INTEGER,
-    reopen INTEGER, PRIMARY KEY (array, task)
+    reopen INTEGER, never_runs INTEGER, expected_start REAL,
+    since REAL, gone REAL, began REAL, PRIMARY KEY (array, task)
 ) WITHOUT ROWID
 """
 _MAY_CHANGE = f"(job.status < {FIRST_END} OR c.reopen)"
@@ -24,19 +28,45 @@ SELECT job.batch, job.array, job.status, c.status, count(*)
 FROM temp.change c JOIN job ON job.array = c.array AND job.task = c.task
 WHERE {_MAY_CHANGE} GROUP BY 1, 2, 3, 4
 """
+# Since when each job has had its old status, when that ended (`gone`), and when the new one began.
+# Slurm's times count as far as they fit between the two looks; one that has run unseen ran from
+# `gone` to `began`.
+_TIMES = f"""
+UPDATE temp.change AS c SET since = coalesce(job.status_since, batch.created_at),
+    gone = CASE WHEN c.status >= {FIRST_END} AND job.status < {STARTING}
+        THEN c.start_time END,
+    began = CASE WHEN c.status >= {FIRST_END} THEN coalesce(c.stop_time, ?1)
+        WHEN c.status = {RUNNING} AND job.status < {STARTING}
+        THEN coalesce(c.start_time, ?1) ELSE ?1 END
+FROM job JOIN batch ON batch.pk = job.batch
+WHERE job.array = c.array AND job.task = c.task AND job.status != c.status
+"""
+_FITTED = """
+UPDATE temp.change SET began = max(since, min(began, ?1)),
+    gone = max(since, min(coalesce(gone, began), began, ?1)) WHERE began IS NOT NULL
+"""
 # A higher restart count: Slurm has put the job back, so the run before is over, and kept.
 _CLOSE_ATTEMPTS = """
 INSERT OR IGNORE INTO attempt (batch, idx, attempt, reason, slurm_state, start_time, stop_time,
-    exit_code, signal, node_list)
+    exit_code, signal, node_list, array, task, max_rss, cpu_time)
 SELECT job.batch, job.idx, job.restarts + 1, job.reason, job.slurm_state, job.start_time,
-    coalesce(job.stop_time, ?), job.exit_code, job.signal, job.node_list
+    coalesce(job.stop_time, ?), job.exit_code, job.signal, job.node_list,
+    job.array, job.task, job.max_rss, job.cpu_time
 FROM temp.change c JOIN job ON job.array = c.array AND job.task = c.task
 WHERE c.restarts > job.restarts
 """
+_SPENT = ", ".join(
+    f"spent_{code} = spent_{code} + iif(c.began IS NOT NULL AND job.status = {code},"
+    f" c.gone - c.since, 0) + {'coalesce(c.began - c.gone, 0)' if code == RUNNING else 0}"
+    for code in range(FIRST_END)
+)
 _APPLY = f"""
 UPDATE job SET status = c.status, reason = c.reason, slurm_state = c.slurm_state,
     start_time = c.start_time, stop_time = c.stop_time, exit_code = c.exit_code,
-    signal = c.signal, node_list = c.node_list, restarts = c.restarts
+    signal = c.signal, node_list = c.node_list, restarts = c.restarts,
+    never_runs = c.never_runs, expected_start = c.expected_start, max_rss = NULL, cpu_time = NULL,
+    usage_due = iif(c.status >= {FIRST_END} AND c.node_list != '', ?1 + {USAGE_AFTER}, NULL),
+    status_since = coalesce(c.began, job.status_since), {_SPENT}
 FROM temp.change c WHERE job.array = c.array AND job.task = c.task AND {_MAY_CHANGE}
 """
 
@@ -57,11 +87,13 @@ def apply(
     rows = [_change_row(pk, change) for pk, each in changes.items() for change in each]
     db.execute_sql(_CHANGE_TABLE)
     db.execute_sql("DELETE FROM temp.change")
-    insert = f"INSERT INTO temp.change VALUES ({','.join('?' * 12)})"
+    insert = f"INSERT INTO temp.change VALUES ({','.join('?' * 14)}, NULL, NULL, NULL)"
     db.connection().cursor().executemany(insert, rows)
+    db.execute_sql(_TIMES, (now,))
+    db.execute_sql(_FITTED, (now,))
     deltas = db.execute_sql(_DELTAS).fetchall()
     db.execute_sql(_CLOSE_ATTEMPTS, (now,))
-    written = int(db.execute_sql(_APPLY).rowcount)
+    written = int(db.execute_sql(_APPLY, (now,)).rowcount)
     return Applied(written, tuple(_count(db, deltas, now)))
 
 
@@ -69,7 +101,7 @@ def _change_row(pk: int, change: JobChange) -> tuple[Any, ...]:
     return (
         pk, change.task, CODE[change.status], change.reason, change.slurm_state, change.start_time,
         change.stop_time, change.exit_code, change.signal, change.node_list, change.restarts,
-        change.reopen,
+        change.reopen, change.never_runs, change.expected_start,
     )  # fmt: skip
 
 

@@ -143,4 +143,24 @@ UPDATE attempt SET (array, task) = (SELECT job.array, job.task FROM job
     WHERE job.batch = attempt.batch AND job.idx = attempt.idx);
 """
 
-MIGRATIONS: tuple[str, ...] = (V1, V2)
+# What a job used and where its time went. `usage_due`: when accounting is to be asked what it used;
+# NULL: it has been, or there is nothing to ask.
+V3 = """
+ALTER TABLE job ADD COLUMN never_runs INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE job ADD COLUMN expected_start REAL;
+ALTER TABLE job ADD COLUMN max_rss REAL;
+ALTER TABLE job ADD COLUMN cpu_time REAL;
+ALTER TABLE job ADD COLUMN usage_due REAL;
+ALTER TABLE job ADD COLUMN status_since REAL;
+ALTER TABLE job ADD COLUMN spent_0 REAL NOT NULL DEFAULT 0;
+ALTER TABLE job ADD COLUMN spent_1 REAL NOT NULL DEFAULT 0;
+ALTER TABLE job ADD COLUMN spent_2 REAL NOT NULL DEFAULT 0;
+ALTER TABLE job ADD COLUMN spent_3 REAL NOT NULL DEFAULT 0;
+ALTER TABLE job ADD COLUMN spent_4 REAL NOT NULL DEFAULT 0;
+CREATE INDEX job_usage_due ON job (usage_due) WHERE usage_due IS NOT NULL;
+ALTER TABLE array ADD COLUMN expected_start REAL;
+ALTER TABLE attempt ADD COLUMN max_rss REAL;
+ALTER TABLE attempt ADD COLUMN cpu_time REAL;
+"""
+
+MIGRATIONS: tuple[str, ...] = (V1, V2, V3)

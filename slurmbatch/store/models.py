@@ -101,6 +101,7 @@ class ArrayRow(Model):
     memory = IntegerField(null=True)
     time_limit = IntegerField(null=True)
     exclude = TextField()
+    expected_start = FloatField(null=True)
 
     class Meta:
         table_name = "array"
@@ -124,6 +125,16 @@ class JobRow(Model):
     earlier = IntegerField()
     counted = IntegerField()
     free = IntegerField()
+    never_runs = IntegerField()
+    expected_start = FloatField(null=True)
+    max_rss = FloatField(null=True)
+    cpu_time = FloatField(null=True)
+    status_since = FloatField(null=True)
+    spent_0 = FloatField()
+    spent_1 = FloatField()
+    spent_2 = FloatField()
+    spent_3 = FloatField()
+    spent_4 = FloatField()
 
     class Meta:
         table_name = "job"

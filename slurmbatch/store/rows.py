@@ -44,6 +44,8 @@ BATCH_COLUMNS = (
     BatchRow.finished_at,
     *BATCH_COUNTS,
 )
+# Seconds in each status that is no end.
+SPENT = tuple(getattr(JobRow, f"spent_{code}") for code in range(FIRST_END))
 JOB_COLUMNS = (
     JobRow.idx,
     JobRow.args,
@@ -59,6 +61,16 @@ JOB_COLUMNS = (
     JobRow.task,
     ArrayRow.slurm_job_id,
     ArrayRow.waiting,
+)
+# What is only told of one job that is asked for: a list may be of a million.
+DETAIL_COLUMNS = (
+    JobRow.never_runs,
+    JobRow.expected_start,
+    ArrayRow.expected_start,
+    JobRow.max_rss,
+    JobRow.cpu_time,
+    JobRow.status_since,
+    *SPENT,
 )
 ARRAY_COLUMNS = (
     ArrayRow.pk,
@@ -79,6 +91,7 @@ ARRAY_COLUMNS = (
     ArrayRow.waiting,
     ArrayRow.released_at,
     ArrayRow.released_boot,
+    ArrayRow.expected_start,
     BatchRow.request_id,
     BatchRow.filesystems,
     BatchRow.cpu,
@@ -150,11 +163,26 @@ def job_of(row: tuple[Any, ...], batch: Batch, fixed: Mapping[str, ArgValue]) ->
     )
 
 
+def detailed(job: Job, row: tuple[Any, ...]) -> Job:
+    """The job with a row of DETAIL_COLUMNS."""
+    never_runs, expected, expected_of_array, max_rss, cpu_time, since, *spent = row
+    waits = job.status in (Status.PENDING, Status.RUNNABLE)
+    return replace(
+        job,
+        never_runs=bool(never_runs),
+        expected_start=(expected or expected_of_array) if waits else None,
+        max_rss=max_rss,
+        cpu_time=cpu_time,
+        spent=dict(zip(STATUSES, spent, strict=False)),
+        status_since=job.create_time if since is None else since,
+    )
+
+
 def array_of(row: tuple[Any, ...]) -> ArraySpec:
     """A row of ARRAY_COLUMNS."""
     (*plain, state, created_at, slurm_job_id, submitted_at, tries, tried_at, next_try_at, waiting,
-     released_at, released_boot, request_id, filesystems, cpu, memory, slurm, cancelled_at,
-     deleted_at, own_memory, own_time, exclude) = row  # fmt: skip
+     released_at, released_boot, expected_start, request_id, filesystems, cpu, memory, slurm,
+     cancelled_at, deleted_at, own_memory, own_time, exclude) = row  # fmt: skip
     pk, batch_id, user_id, tool_id, ordinal, generation, tag, n_tasks = plain
     return ArraySpec(
         pk=pk,
@@ -180,12 +208,13 @@ def array_of(row: tuple[Any, ...]) -> ArraySpec:
         cancel=cancelled_at is not None or deleted_at is not None,
         request_id=request_id,
         exclude=exclude,
+        expected_start=expected_start,
     )
 
 
 def known_job_of(row: tuple[Any, ...]) -> KnownJob:
-    task, code, reason, slurm_state, start_time, restarts = row
-    return KnownJob(task, STATUSES[code], reason, slurm_state, start_time, restarts)
+    task, code, *rest = row
+    return KnownJob(task, STATUSES[code], *rest)
 
 
 @lru_cache(maxsize=1024)

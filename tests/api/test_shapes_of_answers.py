@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from slurmbatch.model import Status
+from slurmbatch.model import Attempt, Status
 from tests.api.conftest import Api
-from tests.api.fakes import FakeBatches
+from tests.api.fakes import NOW, FakeBatches
 
 OBJECT = "application/vnd.slurmbatch.object+json"
 STATUSES = ["SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED"]
@@ -43,6 +43,11 @@ LISTED_JOB = {
     "status": str, "reason": str, "index": int, "create_time": str, "start_time": str,
     "stop_time": str, "exit_code": int,
 }  # fmt: skip
+ATTEMPT = {
+    "attempt": int, "reason": str, "slurm_state": str, "start_time": str, "stop_time": str,
+    "exit_code": int, "signal": int, "node_list": str, "slurm_job_id": str, "max_rss": object,
+    "cpu_time": object,
+}  # fmt: skip
 JOB = {
     "job_id": str,
     "log_id": str,
@@ -54,7 +59,9 @@ JOB = {
     "start_time": str,
     "stop_time": str,
     "batch_id": str, "index": int, "exit_code": int, "signal": int, "slurm_job_id": str,
-    "slurm_state": str, "node_list": str, "attempt": int, "attempts": [object],
+    "slurm_state": str, "node_list": str, "attempt": int, "attempts": [ATTEMPT],
+    "never_runs": bool, "expected_start": str, "elapsed": int, "max_rss": float, "cpu_time": float,
+    "time_in_status": dict.fromkeys(STATUSES[:5], int),
 }  # fmt: skip
 TOOL = {
     "id": str,
@@ -103,7 +110,10 @@ def ended(batches: FakeBatches) -> str:
     jobs[2] = replace(
         jobs[2], status=Status.FAILED, reason="EXIT: it ended with exit code 3", exit_code=3,
         signal=0, start_time=1_763_906_590.0, stop_time=1_763_906_600.9, slurm_job_id="12_3",
-        slurm_state="FAILED", node_list="node1",
+        slurm_state="FAILED", node_list="node1", max_rss=12.5, cpu_time=3.25, attempt=2,
+        spent={Status.SUBMITTED: 1.4, Status.RUNNING: 10.6}, attempts=(Attempt(
+            1, "NODE: its node failed", "NODE_FAIL", 1_763_906_588.0, 1_763_906_589.0, 0, 0,
+            "node2", "12_3"),),
     )  # fmt: skip
     return batch.batch_id
 
@@ -184,6 +194,12 @@ def test_a_job_that_failed(api: Api, ended: str) -> None:
     assert job["start_time"] == "2025-11-23T14:03:10Z"
     assert job["stop_time"] == "2025-11-23T14:03:20Z"
     assert (job["exit_code"], job["signal"], job["slurm_job_id"]) == (3, 0, "12_3")
+    assert (job["elapsed"], job["max_rss"], job["cpu_time"]) == (11, 12.5, 3.25)
+    assert job["time_in_status"] == {
+        "SUBMITTED": 1, "PENDING": 0, "RUNNABLE": 0, "STARTING": 0, "RUNNING": 11,
+    }  # fmt: skip
+    [attempt] = job["attempts"]
+    assert (attempt["attempt"], attempt["slurm_job_id"], attempt["max_rss"]) == (1, "12_3", None)
 
 
 def test_a_job_that_waits(api: Api, ended: str) -> None:
@@ -191,6 +207,24 @@ def test_a_job_that_waits(api: Api, ended: str) -> None:
     assert list(job) == list(JOB)
     assert (job["start_time"], job["stop_time"], job["node_list"]) == ("", "", "")
     assert (job["exit_code"], job["signal"]) == (None, None)
+    assert (job["elapsed"], job["max_rss"], job["cpu_time"]) == (None, None, None)
+    assert (job["never_runs"], job["expected_start"]) == (False, "")
+
+
+def test_a_job_that_never_runs_and_one_whose_start_is_expected(
+    api: Api, batches: FakeBatches, ended: str
+) -> None:
+    jobs = batches.jobs_of[ended]
+    jobs[0] = replace(jobs[0], status=Status.PENDING, never_runs=True, as_of=NOW + 7,
+                      status_since=NOW, spent={Status.SUBMITTED: 2.0})  # fmt: skip
+    jobs[1] = replace(jobs[1], status=Status.RUNNABLE, expected_start=NOW + 60)
+    [never] = api.get(f"/batches/{ended}/jobs/{ended}-0").json
+    assert never["never_runs"] is True
+    assert never["time_in_status"] == {
+        "SUBMITTED": 2, "PENDING": 7, "RUNNABLE": 0, "STARTING": 0, "RUNNING": 0,
+    }  # fmt: skip
+    [expected] = api.get(f"/batches/{ended}/jobs/{ended}-1").json
+    assert expected["expected_start"] == "2025-11-23T14:04:07Z"
 
 
 def test_the_tools(api: Api) -> None:
