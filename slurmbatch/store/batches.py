@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
 import peewee
 
-from slurmbatch.errors import Conflict, KeyReused
+from slurmbatch.errors import Conflict, KeyReused, SlurmbatchError
 from slurmbatch.model import ArgValue, Attempt, Batch, Job, Status
 from slurmbatch.spool import Spool
 from slurmbatch.spool import compact as dumps
+from slurmbatch.store import staging
 from slurmbatch.store.database import Database
 from slurmbatch.store.models import ArrayRow, BatchRow, IdempotencyRow, JobRow
 from slurmbatch.store.rows import (
@@ -32,7 +36,10 @@ from slurmbatch.store.rows import (
 _JOBS_A_READ = 500
 # How far one read looks for jobs of some status, which may be few and far between.
 _INDICES_A_READ = 20_000
-_JOBS_A_WRITE = 5000
+# Of one transaction of a new batch: a few hundredths of a second. Between two of them everybody who
+# waits for a turn to write is to get it.
+_JOBS_A_TRANSACTION = 10_000
+_PAUSE = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +79,59 @@ class Batches:
         Gives the id of the batch that the idempotency key made before, and then keeps nothing;
         None if this one is new. Raises KeyReused if that one had another body.
         """
+        staged = batch.n_jobs > _JOBS_A_TRANSACTION
         with self._db.write() as db:
             if idempotency is not None:
                 earlier = _earlier(db, batch.user_id, idempotency)
                 if earlier is not None:
                     return earlier
-                _remember(db, batch, idempotency)
+                if not staged:
+                    _remember(db, batch, idempotency)
             pk = _insert_batch(db, batch, fixed_args, request_id)
-            arguments = _texts(variable_args)
-            first = 0
-            for ordinal, array in enumerate(arrays):
-                _insert_array(db, pk, first, ordinal, array, batch.created_at, arguments)
-                first += array.n_tasks
-            return None
+            made = [
+                _insert_array(db, pk, ordinal, array, batch.created_at)
+                for ordinal, array in enumerate(arrays)
+            ]
+            jobs = _new_jobs(pk, zip(made, arrays, strict=True), _texts(variable_args))
+            if staged:
+                staging.hide(db, pk)
+            else:
+                _insert_jobs(db, jobs)
+        return self._staged(batch, pk, jobs, idempotency) if staged else None
+
+    def _staged(
+        self,
+        batch: Batch,
+        pk: int,
+        jobs: Iterator[tuple[Any, ...]],
+        idempotency: Idempotency | None,
+    ) -> str | None:
+        """The jobs of a large batch, which nobody sees before all of them are there: in portions,
+        so that nobody waits long for a turn to write."""
+        try:
+            while portion := list(islice(jobs, _JOBS_A_TRANSACTION)):
+                with self._db.write() as db:
+                    _insert_jobs(db, iter(portion))
+                time.sleep(_PAUSE)
+            with self._db.write() as db:
+                if idempotency is not None:
+                    earlier = _earlier(db, batch.user_id, idempotency)
+                    if earlier is not None:
+                        staging.give_up(db, pk)
+                        return earlier
+                    _remember(db, batch, idempotency)
+                staging.show(db, pk)
+        except BaseException:
+            with suppress(SlurmbatchError), self._db.write() as db:
+                staging.give_up(db, pk)
+            raise
+        return None
+
+    def forget_staged(self) -> None:
+        """At the start: what an earlier process was making when it ended was never answered."""
+        if staging.is_any(self._db):
+            with self._db.write() as db:
+                staging.give_up(db)
 
     def withdraw(self, batch_id: str, now: float) -> bool:
         """Takes back a batch that Slurm refused before its maker was answered, key and all.
@@ -344,14 +391,8 @@ def _texts(arguments: Iterable[Mapping[str, ArgValue]]) -> Iterator[str]:
 
 
 def _insert_array(
-    db: peewee.SqliteDatabase,
-    batch_pk: int,
-    first: int,
-    ordinal: int,
-    array: NewArray,
-    now: float,
-    arguments: Iterator[str],
-) -> None:
+    db: peewee.SqliteDatabase, batch_pk: int, ordinal: int, array: NewArray, now: float
+) -> int:
     insert = ArrayRow.insert(
         batch=batch_pk,
         ordinal=ordinal,
@@ -360,13 +401,20 @@ def _insert_array(
         n_unfinished=array.n_tasks,
         created_at=now,
     )
-    array_pk = int(insert.bind(db).execute())
-    rows = (
-        (batch_pk, first + offset, array_pk, offset + 1, args)
-        for offset, args in enumerate(islice(arguments, array.n_tasks))
+    return int(insert.bind(db).execute())
+
+
+def _new_jobs(
+    batch_pk: int, arrays: Iterable[tuple[int, NewArray]], arguments: Iterator[str]
+) -> Iterator[tuple[Any, ...]]:
+    """The rows of all jobs, in their order."""
+    index = itertools.count()
+    for array_pk, array in arrays:
+        for task, args in enumerate(islice(arguments, array.n_tasks), start=1):
+            yield batch_pk, next(index), array_pk, task, args
+
+
+def _insert_jobs(db: peewee.SqliteDatabase, rows: Iterator[tuple[Any, ...]]) -> None:
+    db.connection().cursor().executemany(
+        "INSERT INTO job (batch, idx, array, task, args) VALUES (?, ?, ?, ?, ?)", rows
     )
-    cursor = db.connection().cursor()
-    while portion := list(islice(rows, _JOBS_A_WRITE)):
-        cursor.executemany(
-            "INSERT INTO job (batch, idx, array, task, args) VALUES (?, ?, ?, ?, ?)", portion
-        )
