@@ -107,6 +107,7 @@ def _serve(settings: Settings, store: Store, slurm: SlurmPort) -> int:
         for worker in workers:
             worker.start()
         web.start()
+        store.on_commit(web.ring)
         _log.info("ready", version=__version__, url=web.url, database=str(settings.store.path))
         _watch(signals, workers)
         _log.info("stopping", hint="finishes the requests it has")

@@ -80,6 +80,7 @@ class BatchView(TypedDict):
     cancelled: bool
     slurm: SlurmView
     stale_since: Time
+    version: Annotated[str, Field(description="Another one whenever something here changes.")]
 
 
 class ListedJob(TypedDict):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 import falcon
 
 from slurmbatch import journal
-from slurmbatch.api import query
+from slurmbatch.api import query, waiting
 from slurmbatch.api.ports import Identity
 from slurmbatch.errors import Unavailable
 
@@ -21,6 +21,7 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # An id has to be another one than all others, and need not be hard to guess.
 _OURS = secrets.token_hex(4)
 _number = itertools.count(1)
+_ID, _STARTED = "slurmbatch.request_id", "slurmbatch.started"
 
 log = journal.get("slurmbatch.access")
 
@@ -29,15 +30,19 @@ class RequestLog:
     """Gives each request an id, each response the headers that all have, and writes one line."""
 
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
-        theirs = req.get_header("X-Request-Id") or ""
-        request_id = theirs if _SANE_ID.fullmatch(theirs) else f"{_OURS}{next(_number):08x}"
-        req.context.started = time.perf_counter()
+        # A request that has waited comes again, as it was.
+        request_id = req.env.setdefault(_ID, "") or _new_id(req)
+        req.env[_ID] = request_id
+        req.context.started = req.env.setdefault(_STARTED, time.perf_counter())
         req.context.request_id = request_id
         journal.of_request.set(request_id)
 
     def process_response(
         self, req: falcon.Request, resp: falcon.Response, _resource: object, _succeeded: bool
     ) -> None:
+        if waiting.is_paused(req):
+            journal.of_request.set("")
+            return
         resp.set_header("X-Request-Id", getattr(req.context, "request_id", ""))
         resp.set_header("X-Content-Type-Options", "nosniff")
         if resp.get_header("Cache-Control") is None:
@@ -52,6 +57,11 @@ class RequestLog:
             _write_line(req, resp, 0)
         else:
             resp.stream = _Counted(stream, lambda size: _write_line(req, resp, size))
+
+
+def _new_id(req: falcon.Request) -> str:
+    theirs = req.get_header("X-Request-Id") or ""
+    return theirs if _SANE_ID.fullmatch(theirs) else f"{_OURS}{next(_number):08x}"
 
 
 class _Counted:
@@ -115,7 +125,7 @@ class Draining:
         self._draining = draining
 
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
-        if req.path != "/healthz" and self._draining():
+        if req.path != "/healthz" and self._draining() and not waiting.has_waited(req):
             raise Unavailable("The service is going down; it takes no new requests.")
 
     def process_response(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slurmbatch.api import answers, query, render, shapes
+from slurmbatch.api.resources.batches import MAX_WAIT
 from slurmbatch.api.resources.logs import MAX_TAIL
 from slurmbatch.model import Status
 
@@ -65,6 +66,18 @@ _KEY = Parameter(
 _NONE_MATCH = Parameter(
     "If-None-Match", _STRING, "The ETag of what is known already: 304 if it is still so.", "header"
 )
+_SINCE = Parameter("since", _STRING, "The version that is known already: 304 if it is still so.")
+_WAIT = Parameter(
+    "wait",
+    {"type": "integer", "minimum": 0, "maximum": MAX_WAIT},
+    "Seconds for which to wait with that 304 for something to change; then the answer comes at "
+    "once.",
+)
+_FOLLOW = Parameter(
+    "follow",
+    {"type": "integer", "enum": [0, 1]},
+    "1: go on with what the job prints from now on, until it has ended.",
+)
 _RANGE = Parameter("Range", _STRING, "One range of bytes, as RFC 9110.", "header")
 _TAIL = Parameter(
     "tail",
@@ -84,7 +97,7 @@ _LOG: dict[str, Any] = {
             headers=("Accept-Ranges", "Content-Length", "Content-Range"),
         ),
     },
-    "parameters": (_TAIL, _RANGE),
+    "parameters": (_TAIL, _FOLLOW, _RANGE),
     "problems": (400, 404, 409, 416),
     "tag": "logs",
 }
@@ -124,7 +137,7 @@ OPERATIONS: tuple[Operation, ...] = (
             200: Answer("The batch.", answers.BatchView, headers=("ETag",)),
             304: Answer("It is as you know it. The body is empty.", headers=("ETag",)),
         },
-        (_NONE_MATCH,), problems=(400, 404),
+        (_SINCE, _WAIT, _NONE_MATCH), problems=(400, 404),
     ),
     Operation(
         "DELETE", "/batches/{batch_id}", "delete_batch",

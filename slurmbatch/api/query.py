@@ -36,17 +36,26 @@ def text(req: falcon.Request, name: str) -> str | None:
     return values[0] if values else None
 
 
-def whole(req: falcon.Request, name: str, most: int = MAX_PAGE) -> int | None:
-    """A whole number from 1 on."""
+def whole(req: falcon.Request, name: str, most: int = MAX_PAGE, least: int = 1) -> int | None:
+    """A whole number from `least` on."""
     value = text(req, name)
     if value is None:
         return None
-    if not value.isascii() or not value.isdigit() or len(value) > 18 or not 1 <= int(value) <= most:
+    is_number = value.isascii() and value.isdigit() and len(value) <= 18
+    if not is_number or not least <= int(value) <= most:
         raise Malformed(
-            f"Query parameter {name}: expected a whole number from 1 to {most}, "
+            f"Query parameter {name}: expected a whole number from {least} to {most}, "
             f"not {_shown(value)}."
         )
     return int(value)
+
+
+def flag(req: falcon.Request, name: str) -> bool:
+    """1 for yes; 0, or nothing at all, for no."""
+    value = text(req, name)
+    if value not in (None, "0", "1"):
+        raise Malformed(f"Query parameter {name}: expected 1 or 0, not {_shown(value)}.")
+    return value == "1"
 
 
 def statuses(req: falcon.Request, name: str = "status") -> frozenset[Status]:
@@ -72,5 +81,5 @@ def next_page(req: falcon.Request, after: str) -> str:
     return f'<{req.root_path}{req.path}?{urlencode([*pairs, ("after", after)])}>; rel="next"'
 
 
-def _shown(value: str) -> str:
-    return f"“{value[:60]}”"
+def _shown(value: str | None) -> str:
+    return f"“{(value or '')[:60]}”"

@@ -6,6 +6,8 @@ import re
 
 from slurmbatch.errors import RangeNotSatisfiable
 
+# Where something ends of which nobody knows yet how long it will be.
+NO_END = 2**63 - 1
 _ONE_RANGE = re.compile(r"bytes=[ \t]*([0-9]{0,1000})-([0-9]{0,1000})[ \t]*", re.IGNORECASE)
 
 
@@ -17,21 +19,30 @@ def select(header: str | None, size: int) -> tuple[int, int] | None:
     whole is sent, whatever is asked for: a job that has printed nothing and one that has not made
     its log yet are the same to whoever reads it.
     """
+    part = select_growing(header, size)
+    if part is not None and part[0] == size:
+        raise RangeNotSatisfiable(size)
+    return part and (part[0], min(part[1], size))
+
+
+def select_growing(header: str | None, size: int) -> tuple[int, int] | None:
+    """The same of what grows: a range may begin where it ends so far, and go on beyond that. One
+    without an end goes on to NO_END, as RFC 8673 has it."""
     found = _ONE_RANGE.fullmatch(header) if header and size else None
     if found is None or not (found[1] or found[2]):
         return None
     if not found[1]:
         return _suffix(int(found[2]), size)
     first = int(found[1])
-    last = int(found[2]) if found[2] else size - 1
+    last = int(found[2]) if found[2] else NO_END - 1
     if found[2] and last < first:
         return None
-    if first >= size:
+    if first > size:
         raise RangeNotSatisfiable(size)
-    return first, min(last, size - 1) + 1
+    return first, min(last, NO_END - 1) + 1
 
 
 def _suffix(length: int, size: int) -> tuple[int, int]:
     if length == 0:
         raise RangeNotSatisfiable(size)
-    return max(0, size - length), size
+    return max(0, size - length), NO_END

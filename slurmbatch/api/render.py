@@ -49,7 +49,7 @@ def send_stream(req: falcon.Request, resp: falcon.Response, elements: Iterable[o
     resp.content_type = JSON
     resp.set_header("Vary", VARY)
     resp.stream = chain((first,), chunks)
-    if _takes_gzip(req):
+    if takes_gzip(req):
         resp.set_header("Content-Encoding", "gzip")
         resp.stream = gzipping.parts(resp.stream)
 
@@ -60,7 +60,7 @@ def send_bytes(
     """JSON that is made already."""
     resp.content_type = media_type
     resp.set_header("Vary", VARY)
-    if len(body) >= gzipping.WORTH_IT and _takes_gzip(req):
+    if len(body) >= gzipping.WORTH_IT and takes_gzip(req):
         resp.set_header("Content-Encoding", "gzip")
         body = gzipping.whole(body)
     resp.data = body
@@ -84,6 +84,6 @@ def _wants_object(req: falcon.Request) -> bool:
     return OBJECT in req.accept and req.client_prefers((OBJECT, JSON)) == OBJECT
 
 
-def _takes_gzip(req: falcon.Request) -> bool:
+def takes_gzip(req: falcon.Request) -> bool:
     # HEAD tells the length of the answer as it is, without making it.
     return req.method != "HEAD" and gzipping.is_wanted(req.get_header("Accept-Encoding"))

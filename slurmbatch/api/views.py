@@ -66,6 +66,7 @@ def batch(batch: Batch) -> BatchView:
         "cancelled": batch.cancelled_at is not None,
         "slurm": _slurm(batch.slurm),
         "stale_since": moment(batch.stale_since),
+        "version": batch.etag,
     }
 
 

@@ -32,7 +32,6 @@ from slurmbatch.model import (
     Tool,
     etag,
     parse_job_id,
-    parse_log_id,
 )
 from slurmbatch.places import log_parts
 from slurmbatch.store import Idempotency, NewArray, Store, is_id, new_id, new_tag
@@ -298,23 +297,16 @@ class Batches:
             raise NotFound
         return replace(job, as_of=self._clock())
 
-    def log_path(self, caller: Caller, batch_id: str, job_id: str) -> JobLog:
+    def log_of(self, caller: Caller, batch_id: str, job_id: str) -> tuple[JobLog, bool]:
+        """Where the job's log is, and whether the job has ended."""
         parsed = parse_job_id(job_id)
         if parsed is None or parsed[0] != batch_id:
             raise NotFound
-        return self._log_at(caller, *parsed)
-
-    def log_path_by_id(self, caller: Caller, log_id: str) -> JobLog:
-        parsed = parse_log_id(log_id)
-        if parsed is None:
-            raise NotFound
-        return self._log_at(caller, *parsed)
-
-    def _log_at(self, caller: Caller, batch_id: str, index: int) -> JobLog:
-        place = self._store.batches.place(caller.user_id, batch_id, index)
+        place = self._store.batches.place(caller.user_id, *parsed)
         if place is None:
             raise NotFound
-        return JobLog(self._rules.log_dir, log_parts(batch_id, *place), os.getuid())
+        parts = log_parts(batch_id, place.ordinal, place.generation, place.task)
+        return JobLog(self._rules.log_dir, parts, os.getuid()), place.has_ended
 
     # --- the end of it --------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from slurmbatch.store.arrays import Arrays, Standing
@@ -55,6 +56,10 @@ class Store:
                 db
             ).execute()
         return self.recall(key) or value
+
+    def on_commit(self, call: Callable[[], None]) -> None:
+        """Has this called after each transaction, in the thread that wrote; it has to be quick."""
+        self._db.on_commit = call
 
     def check(self) -> None:
         """Raises StoreUnavailable or StoreFull unless the database can be written just now."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import peewee
 
@@ -25,6 +25,7 @@ from slurmbatch.store.rows import (
     BATCH_COUNTS,
     CODE,
     DETAIL_COLUMNS,
+    FIRST_END,
     JOB_COLUMNS,
     batch_of,
     detailed,
@@ -56,6 +57,15 @@ class Idempotency:
 
     key: str
     body_hash: bytes
+
+
+class Place(NamedTuple):
+    """Where a job's log is: its array's ordinal and generation, and the task's number."""
+
+    ordinal: int
+    generation: int
+    task: int
+    has_ended: bool
 
 
 class Batches:
@@ -300,15 +310,23 @@ class Batches:
         found = self.version(batch.user_id, batch.batch_id)
         return found is not None and found[0] == batch.version
 
-    def place(self, user_id: str, batch_id: str, index: int) -> tuple[int, int, int] | None:
-        """Where a job's log is: its array's ordinal and generation, and the task's number."""
+    def place(self, user_id: str, batch_id: str, index: int) -> Place | None:
+        """Where a job's log is, and whether more may come."""
+        return self._db.remembered(
+            ("place", batch_id, index, user_id), lambda: self._place(user_id, batch_id, index)
+        )
+
+    def _place(self, user_id: str, batch_id: str, index: int) -> Place | None:
         rows = self._db.sql(
-            "SELECT a.ordinal, a.generation, j.task FROM batch b JOIN job j ON j.batch = b.pk"
-            " JOIN array a ON a.pk = j.array"
+            "SELECT a.ordinal, a.generation, j.task, j.status FROM batch b"
+            " JOIN job j ON j.batch = b.pk JOIN array a ON a.pk = j.array"
             " WHERE b.batch_id = ? AND b.user_id = ? AND b.deleted_at IS NULL AND j.idx = ?",
             (batch_id, user_id, index),
         )
-        return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
+        if not rows:
+            return None
+        ordinal, generation, task, status = rows[0]
+        return Place(ordinal, generation, task, status >= FIRST_END)
 
     def _pk_and_fixed(self, user_id: str, batch_id: str) -> tuple[int, dict[str, ArgValue]] | None:
         query = BatchRow.select(BatchRow.pk, BatchRow.fixed_args)

@@ -93,6 +93,7 @@ class Database:
         self._write_lock = threading.RLock()
         self._gate = _lock_file(path, ".write")
         self._commits = 0
+        self.on_commit: Callable[[], None] = lambda: None
         self._memory = _Memory()
         try:
             self.writer = peewee.SqliteDatabase(
@@ -180,6 +181,7 @@ class Database:
         finally:
             self._commits += 1  # after the commit, and before anybody is answered
             self._write_lock.release()
+            self.on_commit()
 
     @contextlib.contextmanager
     def _gated(self) -> Iterator[None]:

@@ -1,7 +1,7 @@
 """waitress, tuned for this work: many short reads that must not wait behind slow answers.
 
 `lanes` gives what is short, what is long and what changes something threads of their own; `channel`
-sees to it that none of them waits for a client.
+sees to it that none of them waits for a client; `waiting`, that none waits for something to happen.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from slurmbatch.errors import SettingsError
 from slurmbatch.journal import get
 from slurmbatch.web.channel import Channel, resumable
 from slurmbatch.web.lanes import Lanes, Waits
+from slurmbatch.web.waiting import Cut, Pause, Wait, Waiting, may_wait
 
-__all__ = ["Waits", "Web"]
+__all__ = ["Cut", "Pause", "Wait", "Waits", "Web", "may_wait"]
 
 _log = get("web")
 
@@ -31,6 +32,16 @@ _READY_BYTES = 256 * 1024
 _IN_MEMORY_BYTES = 1024 * 1024
 # Open files beside the connections: the database in each thread, logs, pipes to what we start.
 _OTHER_FILES = 256
+# The part of the connections that one caller may have waiting for something to happen.
+_SHARE = 8
+# A client that has been silent for 45 seconds is asked whether it is there, and after three times
+# without an answer taken for gone. Only so is one found out that waits, and was switched off.
+_KEEPALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 45),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+)
 # What waitress counts as connections: what it listens on, and what wakes its loop.
 _NO_CONNECTIONS = 2
 
@@ -42,12 +53,19 @@ class Web:
         limit = min(server.connection_limit, _allow_files(server.connection_limit))
         self._socket = _listen(server.host, server.port)
         lanes = Lanes(server.threads, waits or Waits())
+        self._waiting = Waiting(max(1, limit // _SHARE))
         self._server = _make_server(app, server, self._socket, limit, lanes)
+        self._server.waiting = self._waiting
         host = f"[{server.host}]" if ":" in server.host else server.host
         self.url = f"http://{host}:{self._socket.getsockname()[1]}"
 
     def start(self) -> None:
+        self._waiting.start()
         threading.Thread(target=self._server.run, name="web", daemon=True).start()
+
+    def ring(self) -> None:
+        """Something was written to the database: whoever waits for that may go on."""
+        self._waiting.ring()
 
     def stop(self, deadline: float) -> None:
         """Accepts nothing more and waits, until the deadline, for the answers that are due."""
@@ -56,6 +74,7 @@ class Web:
         time.sleep(0.05)  # the loop has to look once more, so that nobody selects on it
         self._server.del_channel()
         self._server.socket.close()
+        self._waiting.close()
         while self._busy() and time.monotonic() < deadline:
             time.sleep(0.02)
         self._server.task_dispatcher.shutdown(timeout=max(0.1, deadline - time.monotonic()))
@@ -68,10 +87,14 @@ class Web:
 class _Server(TcpWSGIServer):
     channel_class = Channel
     active_channels: Any
+    waiting: Waiting
 
     def maintenance(self, now: float) -> None:
         """Closes what has been idle for too long: waitress waits with that until the client takes
-        what is ready for it, which may be never."""
+        what is ready for it, which may be never. Who waits for something to happen is not idle."""
+        for channel in list(self.active_channels.values()):
+            if channel.is_parked():
+                channel.last_activity = now
         super().maintenance(now)  # type: ignore[arg-type]
         for channel in list(self.active_channels.values()):
             if channel.will_close and channel.total_outbufs_len:
@@ -98,6 +121,7 @@ def _make_server(app: Any, server: Server, listener: socket.socket, limit: int, 
         ident=None,
         clear_untrusted_proxy_headers=True,
     )
+    adjustments.socket_options = [*adjustments.socket_options, *_KEEPALIVE]
     where = (listener.family, listener.type, listener.proto, listener.getsockname())
     return _Server(
         resumable(app), _sock=listener, dispatcher=lanes, adj=adjustments,

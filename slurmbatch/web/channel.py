@@ -3,30 +3,25 @@
 waitress lets the thread that makes an answer wait, without a limit, while the client has not taken
 what is there of it already. Here such an answer is put aside instead, with no thread, and taken up
 again once the client has read on. An answer of many parts is put aside, too, when others wait for
-its thread: they take turns, a part each.
+its thread: they take turns, a part each. And so is one that waits for something to happen.
 """
 
 from __future__ import annotations
 
 import json
 import secrets
+import socket
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from waitress.channel import HTTPChannel
+from waitress.channel import ClientDisconnected, HTTPChannel
 from waitress.task import ErrorTask, WSGITask
 
 from slurmbatch.journal import get
+from slurmbatch.web.waiting import Cut, Pause, Wait, Waiting, put
 
 _log = get("web")
 _TASK = "slurmbatch.task"
-
-
-class _Pause(BaseException):
-    """Leaves an answer in the middle. Not an Exception, which waitress would take for a failure."""
-
-    def __init__(self, answer: _Answer) -> None:
-        self.answer = answer
 
 
 class _Body:
@@ -45,9 +40,16 @@ class _Body:
     def __next__(self) -> bytes:
         if not self._begins and self._answer.channel.is_turn_over():
             self._paused = True
-            raise _Pause(self._answer)
+            raise Pause
         self._begins = False
-        return next(self._parts)
+        try:
+            return next(self._parts)
+        except Pause:
+            self._answer.write(b"")  # the headers, at least: the rest may be long in coming
+            self._paused = True
+            raise
+        except Cut as cut:
+            raise ClientDisconnected from cut  # which ends the connection, and no more than that
 
     def close(self) -> None:
         """Called at the end of every turn, it waits for that of the last one."""
@@ -95,6 +97,7 @@ class _Answer(WSGITask):
     def get_environment(self) -> dict[str, Any]:
         environ: dict[str, Any] = super().get_environment()
         environ[_TASK] = self
+        put(environ, self.channel.server.waiting)
         return environ
 
 
@@ -138,12 +141,16 @@ class Channel(HTTPChannel):
     requests_lock: Any
     error_task_class = _Refusal
     _aside: Any = None  # the requests meanwhile; set and taken with both locks held
+    _is_parked = False  # whether it is aside until something happens, and not until there is room
+    _has_more = False  # of the client's, unread: what it wants next, while this answer waits
+    _answer: _Answer | None = None  # the one that is being made
     _begun: _Answer | None = None  # what was put aside in the middle
 
     def task_class(self, _channel: object, request: Any) -> _Answer:  # type: ignore[override]
         """What is to serve the request, each time that waitress does."""
         begun, self._begun = self._begun, None
-        return begun or _Answer(self, request)
+        self._answer = begun or _Answer(self, request)
+        return self._answer
 
     def is_busy(self) -> bool:
         """Whether an answer is due."""
@@ -159,9 +166,9 @@ class Channel(HTTPChannel):
         begun = self._begun
         try:
             super().service()
-        except _Pause as pause:
-            self._begun = pause.answer
-            self._put_aside()
+        except Pause as pause:
+            self._begun = self._answer
+            self._rest(pause.wait)
         else:
             if begun is not None and begun.body is not None:
                 begun.body.drop()  # where the client has gone in the meantime, nobody has done it
@@ -184,23 +191,79 @@ class Channel(HTTPChannel):
                 return
         self.server.task_dispatcher.resume(self)
 
+    def _rest(self, wait: Wait | None) -> None:
+        if wait is None or self._is_full():
+            self._put_aside()
+        elif not self._park(wait):
+            self.server.task_dispatcher.resume(self)
+
+    def _park(self, wait: Wait) -> bool:
+        """Puts the answer aside until it is woken; False if it must not wait any more."""
+        with self.requests_lock, self.outbuf_lock:
+            if not self.connected:
+                return False
+            self._aside, self.requests = self.requests, []
+            self._is_parked, self._has_more = True, False
+        if not self._waiting.park(self, wait) or not self.connected:
+            self.wake()
+        # The loop has to see that there may be something to send, or a client that has gone.
+        self.server.pull_trigger()
+        return True
+
+    @property
+    def _waiting(self) -> Waiting:
+        waiting: Waiting = self.server.waiting
+        return waiting
+
+    def wake(self) -> None:
+        """What the answer waits for has come, or its time."""
+        self._waiting.leave(self)
+        self._take_up()
+
     def _flush_outbufs_below_high_watermark(self) -> None:
         """Where waitress waits for the client. Nothing to do: see `service`."""
 
     # --- in the event loop ----------------------------------------------------------------------
 
+    def is_parked(self) -> bool:
+        """Whether it waits for something to happen, and has sent all that there is until then."""
+        return self._is_parked and not self.total_outbufs_len
+
+    def readable(self) -> bool:
+        return not (self._is_parked and self._has_more) and bool(super().readable())
+
+    def handle_read(self) -> None:
+        if self._is_parked:
+            self._look_for_its_end()
+        else:
+            super().handle_read()
+
+    def _look_for_its_end(self) -> None:
+        """A client that has closed its side while its answer waits is taken for gone. What it may
+        want next stays unread."""
+        ours: Any = self.socket
+        try:
+            self._has_more = bool(ours.recv(1, socket.MSG_PEEK))
+        except BlockingIOError:
+            return
+        except OSError:
+            self._has_more = False
+        if not self._has_more:
+            self.handle_close()
+
     def handle_write(self) -> None:
         super().handle_write()
-        if self._has_room():
+        if self._has_room() and not self._is_parked:
             self._take_up()
 
     def handle_close(self) -> None:
         super().handle_close()
-        self._take_up()
+        self.wake()
 
     def _take_up(self) -> None:
         with self.requests_lock, self.outbuf_lock:
             if self._aside is None:
                 return
             self.requests, self._aside = self._aside, None
+            self._is_parked = False
         self.server.task_dispatcher.resume(self)

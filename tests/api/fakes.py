@@ -32,7 +32,6 @@ from slurmbatch.model import (
     Status,
     Tool,
     parse_job_id,
-    parse_log_id,
 )
 
 NOW = 1_763_906_587.25  # 2025-11-23T14:03:07.25Z
@@ -263,15 +262,10 @@ class FakeBatches:
                 return job
         raise NotFound
 
-    def log_path(self, caller: Caller, batch_id: str, job_id: str) -> JobLog:
+    def log_of(self, caller: Caller, batch_id: str, job_id: str) -> tuple[JobLog, bool]:
         job = self.job(caller, batch_id, job_id)
-        return JobLog(self.root, (batch_id, f"{job.index}.log"), self.owner_uid)
-
-    def log_path_by_id(self, caller: Caller, log_id: str) -> JobLog:
-        parsed = parse_log_id(log_id)
-        if parsed is None:
-            raise NotFound
-        return self.log_path(caller, parsed[0], f"{parsed[0]}-{parsed[1]}")
+        place = JobLog(self.root, (batch_id, f"{job.index}.log"), self.owner_uid)
+        return place, job.status in (Status.SUCCEEDED, Status.FAILED)
 
 
 class FakeIdentity:

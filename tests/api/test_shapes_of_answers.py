@@ -36,6 +36,7 @@ BATCH = {
     "n_submitted": int,
     "submitted_jobs": dict.fromkeys(STATUSES, int),
     **BATCH_ADDED,
+    "version": str,
 }
 ARGS = {"samples": int, "seed": int}
 LISTED_JOB = {

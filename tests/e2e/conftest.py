@@ -28,6 +28,23 @@ cpu = 1
 memory = 64
 """
 
+# Talks to both its outputs, and takes its time in between.
+CHATTY = """
+description = "counts to three, loudly"
+script = '''
+#!/bin/sh
+for each in 1 2 3; do
+    echo "out $each"
+    echo "err $each" >&2
+    sleep 1
+done
+printf 'no end of line'
+'''
+[hardware]
+cpu = 1
+memory = 64
+"""
+
 
 class Api:
     """The documented API, spoken plainly: no client of ours in between."""
@@ -91,7 +108,8 @@ def service() -> Iterator[Sandbox]:
     box = Sandbox(directory)
     try:
         box.up()
-        (directory / "etc" / "tools.d" / "again.toml").write_text(AGAIN)
+        for name, text in (("again", AGAIN), ("chatty", CHATTY)):
+            (directory / "etc" / "tools.d" / f"{name}.toml").write_text(text)
         box.start_daemon()
         yield box
     finally:

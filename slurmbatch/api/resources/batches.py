@@ -12,11 +12,14 @@ from slurmbatch.api import body, query, render, shapes, views
 from slurmbatch.api.ports import Batches
 from slurmbatch.api.resources import OfBatches
 from slurmbatch.api.variable import VariableArgs
+from slurmbatch.api.waiting import pause_until
 from slurmbatch.errors import Invalid, Malformed
 from slurmbatch.model import Batch
 from slurmbatch.spool import Spool
 
 _MAX_KEY = 255
+# Less than the minute for which proxies wait.
+MAX_WAIT = 55
 
 
 class BatchList(OfBatches):
@@ -85,16 +88,25 @@ class OneBatch(OfBatches):
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, batch_id: str) -> None:
         resp.cache_control = ["private", "no-cache"]
-        asked = req.get_header("If-None-Match")
-        if asked is not None:
+        wait = query.whole(req, "wait", most=MAX_WAIT, least=0) or 0
+        known = _known(req)
+        if known is not None:
             etag = self._batches.etag(req.context.caller, batch_id)
-            if _matches(asked, etag):
+            if _matches(known, etag):
+                self._wait(req, batch_id, wait, known)
                 resp.status = falcon.HTTP_304
                 _tag(resp, etag)
                 return
         batch = self._batches.get(req.context.caller, batch_id)
         _tag(resp, batch.etag)
         render.send_one(req, resp, views.batch(batch))
+
+    def _wait(self, req: falcon.Request, batch_id: str, seconds: int, known: str) -> None:
+        caller = req.context.caller
+        if seconds and req.method == "GET":
+            pause_until(
+                req, seconds, lambda: not _matches(known, self._batches.etag(caller, batch_id))
+            )
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, batch_id: str) -> None:
         self._batches.delete(req.context.caller, batch_id, request_id=req.context.request_id)
@@ -159,6 +171,13 @@ def _tag(resp: falcon.Response, etag: str) -> None:
     # Weak: the array of one and the object have the same version, and not the same bytes.
     resp.set_header("ETag", f'W/"{etag}"')
     resp.set_header("Vary", render.VARY_OF_ONE)
+
+
+def _known(req: falcon.Request) -> str | None:
+    """The versions that the client knows, in the form of If-None-Match; None: it knows none."""
+    since = query.text(req, "since")
+    tags = [req.get_header("If-None-Match"), None if since is None else f'"{since}"']
+    return ",".join(filter(None, tags)) or None
 
 
 def _matches(header: str, etag: str) -> bool:
