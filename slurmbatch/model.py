@@ -192,6 +192,21 @@ class NewBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class Retry:
+    """What of a batch is to be run again, and with what.
+
+    No `reasons`: failed in whatever way. `indices` None: all. Factors of 1: as it was.
+    """
+
+    reasons: frozenset[str] = frozenset()
+    indices: frozenset[int] | None = None
+    memory_factor: float = 1.0
+    time_factor: float = 1.0
+    exclude_failed_nodes: bool = False
+    exclude_nodes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """A batch as it is kept. `counts` has all seven statuses and adds up to `n_jobs`.
 
@@ -225,7 +240,8 @@ def etag(version: int, stale_since: float | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """An earlier run of a job that Slurm put back into its queue; numbered from 1."""
+    """An earlier run of a job, before a retry or before Slurm put it back into its queue; numbered
+    from 1."""
 
     attempt: int
     reason: str
@@ -238,6 +254,8 @@ class Attempt:
     slurm_job_id: str = ""
     max_rss: float | None = None
     cpu_time: float | None = None
+    memory: int = 0
+    time_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +291,7 @@ class Job:
     spent: Mapping[Status, float] = field(default_factory=dict)
     status_since: float | None = None
     as_of: float | None = None
+    time_limit: int | None = None
 
     @property
     def job_id(self) -> str:

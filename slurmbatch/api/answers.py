@@ -108,7 +108,7 @@ CpuTime = Annotated[
 
 
 class AttemptView(TypedDict):
-    """An earlier run of a job, which Slurm has put back into its queue since."""
+    """An earlier run of a job, which was retried, or put back into its queue by Slurm."""
 
     attempt: int
     reason: str
@@ -121,6 +121,8 @@ class AttemptView(TypedDict):
     slurm_job_id: str
     max_rss: MaxRss
     cpu_time: CpuTime
+    memory: Annotated[int, Field(description="MiB that it had asked for.")]
+    time_limit: Annotated[int | None, Field(description="Minutes; null: Slurm's own default.")]
 
 
 class Times(TypedDict):
@@ -164,6 +166,7 @@ class JobView(TypedDict):
     max_rss: MaxRss
     cpu_time: CpuTime
     time_in_status: Times
+    time_limit: Annotated[int | None, Field(description="Minutes; null: Slurm's own default.")]
 
 
 class ParameterView(TypedDict):

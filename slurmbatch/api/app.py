@@ -11,7 +11,7 @@ import falcon
 
 from slurmbatch.api import middleware, openapi, operations, problems
 from slurmbatch.api.ports import Batches, Identity, Readiness
-from slurmbatch.api.resources.batches import BatchList, Cancellation, OneBatch
+from slurmbatch.api.resources.batches import BatchList, Cancellation, OneBatch, Repetition
 from slurmbatch.api.resources.catalogue import FilesystemList, OneTool, ToolList
 from slurmbatch.api.resources.jobs import JobList, OneJob
 from slurmbatch.api.resources.logs import LogById, LogOfJob
@@ -44,6 +44,7 @@ def create_app(
         "/batches": BatchList(batches, max_body_bytes, partial(Spool, spool_dir)),
         "/batches/{batch_id}": OneBatch(batches),
         "/batches/{batch_id}/cancel": Cancellation(batches),
+        "/batches/{batch_id}/retry": Repetition(batches, max_body_bytes),
         "/batches/{batch_id}/jobs": JobList(batches),
         "/batches/{batch_id}/jobs/{job_id}": OneJob(batches),
         "/batches/{batch_id}/jobs/{job_id}/log": LogOfJob(batches),

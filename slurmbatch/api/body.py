@@ -35,11 +35,18 @@ class Elements(Protocol):
     def append(self, element: Any, size: int) -> None: ...
 
 
-def read_json(req: falcon.Request, max_bytes: int) -> object:
-    """The value that the body holds; raises UnsupportedMediaType, TooLarge or Malformed."""
-    _check_type(req)
+def read_json(req: falcon.Request, max_bytes: int, empty: object = None) -> object:
+    """The value that the body holds, or what no body stands for, where it may be left out.
+
+    Raises UnsupportedMediaType, TooLarge or Malformed.
+    """
+    if empty is None or req.content_type is not None:
+        _check_type(req)
     source = _Source(req, max_bytes)
     raw = b"".join(iter(source.read, b""))
+    if empty is not None and not raw:
+        return empty
+    _check_type(req)
     if not raw:
         raise Malformed(_EMPTY)
     return parse(raw)

@@ -107,7 +107,7 @@ def _operation(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
     }
     if operation.body is not None:
         content = {render.JSON: {"schema": schemas.of(operation.body)}}
-        made["requestBody"] = {"required": True, "content": content}
+        made["requestBody"] = {"required": operation.body_needed, "content": content}
     if operation.public:
         made["security"] = []
     return made

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from slurmbatch.api import answers, query, render, shapes
+from slurmbatch.api import answers, query, render, retries, shapes
 from slurmbatch.api.resources.batches import MAX_WAIT
-from slurmbatch.api.resources.logs import MAX_TAIL
+from slurmbatch.api.resources.logs import MAX_ATTEMPT, MAX_TAIL
 from slurmbatch.model import Status
+from slurmbatch.states import END_CLASSES
 
 TEXT = "text/plain"
 
@@ -51,6 +52,7 @@ class Operation:
     problems: tuple[int, ...] = ()
     public: bool = False
     tag: str = "batches"
+    body_needed: bool = True
 
 
 _STATUS = {"type": "string", "enum": [status.value for status in Status]}
@@ -63,6 +65,11 @@ _KEY = Parameter(
     "The same key and body give the same batch again, also years later.",
     "header",
 )
+_RETRY_KEY = Parameter(
+    "Idempotency-Key", _KEY.schema, "The same request with the same key is carried out once.",
+    "header",
+)  # fmt: skip
+_REASON = {"type": "string", "enum": sorted(END_CLASSES)}
 _NONE_MATCH = Parameter(
     "If-None-Match", _STRING, "The ETag of what is known already: 304 if it is still so.", "header"
 )
@@ -84,6 +91,11 @@ _TAIL = Parameter(
     {"type": "integer", "minimum": 1, "maximum": MAX_TAIL},
     "Only the last lines, so many of them.",
 )
+_ATTEMPT = Parameter(
+    "attempt",
+    {"type": "integer", "minimum": 1, "maximum": MAX_ATTEMPT},
+    "The log of this run; left out: of the last one.",
+)
 _LOG: dict[str, Any] = {
     "answers": {
         200: Answer(
@@ -97,7 +109,7 @@ _LOG: dict[str, Any] = {
             headers=("Accept-Ranges", "Content-Length", "Content-Range"),
         ),
     },
-    "parameters": (_TAIL, _FOLLOW, _RANGE),
+    "parameters": (_TAIL, _ATTEMPT, _FOLLOW, _RANGE),
     "problems": (400, 404, 409, 416),
     "tag": "logs",
 }
@@ -148,6 +160,17 @@ OPERATIONS: tuple[Operation, ...] = (
         "POST", "/batches/{batch_id}/cancel", "cancel_batch",
         "Cancel what has not ended; the records stay",
         {202: Answer("The batch.", answers.BatchView)}, problems=(400, 404, 409, 507),
+    ),
+    Operation(
+        "POST", "/batches/{batch_id}/retry", "retry_batch",
+        "Run failed jobs again, under the same ids",
+        {202: Answer("The batch.", answers.BatchView)},
+        (
+            _RETRY_KEY,
+            Parameter("reason", {"type": "array", "items": _REASON},
+                      "Only jobs that failed like this, or like one of these: it may be repeated."),
+        ),
+        retries.RetryBody, (400, 404, 409, 413, 415, 422, 507), body_needed=False,
     ),
     Operation(
         "GET", "/batches/{batch_id}/jobs", "list_jobs", "List the jobs of a batch, in index order",

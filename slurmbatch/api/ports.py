@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from slurmbatch.errors import Fault
 from slurmbatch.logs import JobLog
-from slurmbatch.model import Batch, Caller, Filesystem, Job, NewBatch, Status, Tool
+from slurmbatch.model import Batch, Caller, Filesystem, Job, NewBatch, Retry, Status, Tool
 
 
 class Batches(Protocol):
@@ -44,6 +44,16 @@ class Batches(Protocol):
     def etag(self, caller: Caller, batch_id: str) -> str: ...
     def earlier(self, caller: Caller, idempotency_key: str, body_hash: bytes) -> Batch | None: ...
     def cancel(self, caller: Caller, batch_id: str, *, request_id: str) -> Batch: ...
+    def retry(
+        self,
+        caller: Caller,
+        batch_id: str,
+        wanted: Retry,
+        *,
+        idempotency_key: str | None,
+        body_hash: bytes,
+        request_id: str,
+    ) -> Batch: ...
     def delete(self, caller: Caller, batch_id: str, *, request_id: str) -> None: ...
     def delete_all(self, caller: Caller, *, request_id: str) -> int: ...
     def jobs(
@@ -56,7 +66,9 @@ class Batches(Protocol):
         limit: int | None,
     ) -> Iterator[Job]: ...
     def job(self, caller: Caller, batch_id: str, job_id: str) -> Job: ...
-    def log_of(self, caller: Caller, batch_id: str, job_id: str) -> tuple[JobLog, bool]: ...
+    def log_of(
+        self, caller: Caller, batch_id: str, job_id: str, attempt: int | None
+    ) -> tuple[JobLog, bool]: ...
 
 
 class Identity(Protocol):

@@ -9,6 +9,7 @@ import falcon
 
 from slurmbatch.errors import Malformed
 from slurmbatch.model import Status
+from slurmbatch.states import END_CLASSES
 
 MAX_PAGE = 10_000
 _STATUSES = ", ".join(Status)
@@ -73,6 +74,15 @@ def _status(name: str, value: str) -> Status:
     except ValueError:
         detail = f"Query parameter {name}: expected one of {_STATUSES}, not {_shown(value)}."
         raise Malformed(detail) from None
+
+
+def reasons(req: falcon.Request, name: str = "reason") -> frozenset[str]:
+    """Classes of ends."""
+    found = frozenset(texts(req, name))
+    for value in sorted(found - END_CLASSES):
+        there = ", ".join(sorted(END_CLASSES))
+        raise Malformed(f"Query parameter {name}: expected one of {there}, not {_shown(value)}.")
+    return found
 
 
 def next_page(req: falcon.Request, after: str) -> str:

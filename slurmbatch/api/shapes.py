@@ -31,9 +31,12 @@ from slurmbatch.model import (
     NewBatch,
 )
 
-_CLOSED = ConfigDict(strict=True, extra="forbid")
+CLOSED = ConfigDict(strict=True, extra="forbid")
 
-Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
+NO_CONTROLS = r"^[^\x00-\x1f\x7f-\x9f]*$"
+# A name, or several in Slurm's short form: n[1-3,7].
+NODES = r"^[A-Za-z0-9][A-Za-z0-9._-]*(\[[0-9]+([,-][0-9]+)*\][A-Za-z0-9._-]*)?$"
+Text = Annotated[str, Field(max_length=200, pattern=NO_CONTROLS)]
 _ARGUMENTS = {
     "type": "object",
     "additionalProperties": {"type": ["string", "integer", "number", "boolean"]},
@@ -46,7 +49,7 @@ Arguments = Annotated[Any, WithJsonSchema(_ARGUMENTS)]
 class NewHardware(TypedDict):
     """What each job needs."""
 
-    __pydantic_config__ = _CLOSED  # type: ignore[misc]
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
 
     filesystems: NotRequired[
         Annotated[
@@ -79,7 +82,7 @@ class NewHardware(TypedDict):
 class NewSlurmOptions(TypedDict):
     """What Slurm is asked for; whatever is left out is as the tool or Slurm has it."""
 
-    __pydantic_config__ = _CLOSED  # type: ignore[misc]
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
 
     time_limit: NotRequired[Annotated[int, Field(ge=1, le=MAX_TIME_LIMIT, description="Minutes.")]]
     partition: NotRequired[Text]
@@ -91,7 +94,7 @@ class NewSlurmOptions(TypedDict):
 class NewBatchBody(TypedDict):
     """A batch to be made."""
 
-    __pydantic_config__ = _CLOSED  # type: ignore[misc]
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
 
     tool_id: Annotated[Text, Field(description="What to run: an id from GET /tools.")]
     name: NotRequired[Annotated[Text, Field(description="A name for people to know it by.")]]
@@ -119,7 +122,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
 
 def read_batch(value: object) -> tuple[NewBatch, list[Fault]]:
     """The batch as far as its shape is right, and a fault for each part of it that is not."""
-    faults = _shape_faults(value)
+    faults = shape_faults(NEW_BATCH, _FIELDS, value)
     body = value if isinstance(value, dict) else {}
     fixed = list(islice(_fixed_faults(body), MAX_FAULTS))
     variable = _variable(body)
@@ -168,12 +171,15 @@ def _pick(body: Mapping[str, Any], path: tuple[str, ...], wrong: set[str]) -> An
     return value
 
 
-def _shape_faults(value: object) -> list[Fault]:
+def shape_faults(
+    shape: TypeAdapter[Any], fields: Mapping[str, tuple[str, ...]], value: object
+) -> list[Fault]:
+    """The first mistakes in a body; `fields`: what there is, by the pointer to where it is."""
     try:
-        NEW_BATCH.validate_python(value)
+        shape.validate_python(value)
     except ValidationError as error:
         found = error.errors(include_url=False)
-        return [_fault(_pointer(each["loc"]), each) for each in found[:MAX_FAULTS]]
+        return [_fault(_pointer(each["loc"]), each, fields) for each in found[:MAX_FAULTS]]
     return []
 
 
@@ -198,11 +204,11 @@ def _variable(body: Mapping[str, Any]) -> VariableArgs:
     return variable
 
 
-def _fault(pointer: str, found: Mapping[str, Any]) -> Fault:
+def _fault(pointer: str, found: Mapping[str, Any], fields: Mapping[str, tuple[str, ...]]) -> Fault:
     parent = pointer.rpartition("/")[0]
     context = {**found.get("ctx", {}), "is": kind(found["input"])}
     if found["type"] == "extra_forbidden":
-        there = ", ".join(_FIELDS.get(parent, ()))
+        there = ", ".join(fields.get(parent, ()))
         return Fault(pointer, f"There is no such field here; there are: {there}.")
     detail = _DETAILS.get(found["type"])
     return Fault(pointer, detail(context) if detail else f"Not acceptable: {found['msg']}.")
@@ -213,13 +219,26 @@ _DETAILS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "string_type": lambda c: f"Expected a string, not {c['is']}.",
     "string_unicode": lambda _: NO_TEXT,
     "string_too_long": lambda c: f"Expected at most {c['max_length']} characters.",
-    "string_pattern_mismatch": lambda _: "Expected text without control characters.",
+    "string_pattern_mismatch": lambda c: _PATTERNS[c["pattern"]],
+    "float_type": lambda c: f"Expected a number, not {c['is']}.",
+    "bool_type": lambda c: f"Expected true or false, not {c['is']}.",
     "int_type": lambda c: f"Expected a whole number, not {c['is']}.",
-    "greater_than_equal": lambda c: f"Expected at least {c['ge']}, not {c['is']}.",
-    "less_than_equal": lambda c: f"Expected at most {c['le']}, not {c['is']}.",
+    "greater_than_equal": lambda c: f"Expected at least {_plain(c['ge'])}, not {c['is']}.",
+    "less_than_equal": lambda c: f"Expected at most {_plain(c['le'])}, not {c['is']}.",
     "list_type": lambda c: f"Expected an array, not {c['is']}.",
     "dict_type": lambda c: f"Expected an object, not {c['is']}.",
     "too_long": lambda c: f"Expected at most {c['max_length']} elements.",
+}
+
+
+def _plain(number: float) -> str:
+    """100, also of 100.0."""
+    return str(int(number) if number == int(number) else number)
+
+
+_PATTERNS: dict[str, str] = {
+    NO_CONTROLS: "Expected text without control characters.",
+    NODES: "Expected the name of a node, or a list such as n[1-3,7].",
 }
 
 

@@ -111,6 +111,7 @@ def job(job: Job) -> JobView:
         "max_rss": job.max_rss,
         "cpu_time": job.cpu_time,
         "time_in_status": _times(job),
+        "time_limit": job.time_limit,
     }
 
 
@@ -142,6 +143,8 @@ def _attempt(attempt: Attempt) -> AttemptView:
         "slurm_job_id": attempt.slurm_job_id,
         "max_rss": attempt.max_rss,
         "cpu_time": attempt.cpu_time,
+        "memory": attempt.memory,
+        "time_limit": attempt.time_limit,
     }
 
 

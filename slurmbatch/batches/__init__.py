@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slurmbatch import script
 from slurmbatch.batches.resolve import Offer, Resolved, resolve
+from slurmbatch.batches.retry import plan
 from slurmbatch.doorbell import Doorbell
 from slurmbatch.errors import (
     Fault,
@@ -23,11 +24,13 @@ from slurmbatch.health import Health, late_after
 from slurmbatch.journal import get
 from slurmbatch.logs import JobLog
 from slurmbatch.model import (
+    ArgValue,
     Batch,
     Caller,
     Filesystem,
     Job,
     NewBatch,
+    Retry,
     Status,
     Tool,
     etag,
@@ -189,27 +192,35 @@ class Batches:
         )
 
     def _arrays(self, batch: Batch, resolved: Resolved) -> list[NewArray]:
-        filesystems = [self._offer.filesystems[name] for name in batch.hardware.filesystems]
-        tool, rules = resolved.tool, self._rules
-        instance = self._store.instance
-        # Stands for every array's own: only the length counts here.
-        claims = (
-            rules.claims_dir / new_tag(instance) if rules.claims_dir and not tool.requeue else None
-        )
-        setting = script.setting_for(
-            tool, batch.batch_id, resolved.fixed_args, filesystems, rules.work_dir, claims
-        )
-        tasks = (script.task_for(tool, i, own) for i, own in enumerate(resolved.variable_args))
+        own = enumerate(resolved.variable_args)
         try:
-            sizes = list(
-                script.split(
-                    tool, setting, tasks, max_tasks=self._max_tasks(),
-                    max_bytes=rules.max_script_bytes,
-                )
-            )  # fmt: skip
+            sizes = self._sizes(resolved.tool, batch, resolved.fixed_args, own)
         except ValueError as error:
             raise Invalid([Fault("/variable_args", f"{error}.")]) from error
+        instance = self._store.instance
         return [NewArray(new_tag(instance), size) for size in sizes]
+
+    def _sizes(
+        self, tool: Tool, batch: Batch, fixed_args: Mapping[str, ArgValue],
+        own: Iterable[tuple[int, Mapping[str, ArgValue]]],
+    ) -> list[int]:  # fmt: skip
+        """How many of the jobs, each with its index, go into each array. Raises ValueError."""
+        filesystems = [self._offer.filesystems[name] for name in batch.hardware.filesystems]
+        rules = self._rules
+        # Stands for every array's own: only the length counts here.
+        claims = None
+        if rules.claims_dir and not tool.requeue:
+            claims = rules.claims_dir / new_tag(self._store.instance)
+        setting = script.setting_for(
+            tool, batch.batch_id, fixed_args, filesystems, rules.work_dir, claims
+        )
+        tasks = (script.task_for(tool, index, args) for index, args in own)
+        return list(
+            script.split(
+                tool, setting, tasks, max_tasks=self._max_tasks(),
+                max_bytes=rules.max_script_bytes,
+            )
+        )  # fmt: skip
 
     def _max_tasks(self) -> int:
         # Task numbers go from 1 to MaxArraySize - 1. Kept across restarts, in case Slurm is down.
@@ -297,16 +308,47 @@ class Batches:
             raise NotFound
         return replace(job, as_of=self._clock())
 
-    def log_of(self, caller: Caller, batch_id: str, job_id: str) -> tuple[JobLog, bool]:
-        """Where the job's log is, and whether the job has ended."""
+    def log_of(
+        self, caller: Caller, batch_id: str, job_id: str, attempt: int | None = None
+    ) -> tuple[JobLog, bool]:
+        """Where the log of the job's last run, or of this one, is, and whether that has ended."""
         parsed = parse_job_id(job_id)
         if parsed is None or parsed[0] != batch_id:
             raise NotFound
-        place = self._store.batches.place(caller.user_id, *parsed)
+        place = self._store.batches.place(caller.user_id, *parsed, attempt)
         if place is None:
             raise NotFound
         parts = log_parts(batch_id, place.ordinal, place.generation, place.task)
         return JobLog(self._rules.log_dir, parts, os.getuid()), place.has_ended
+
+    # --- once more ------------------------------------------------------------------------------
+
+    def retry(
+        self,
+        caller: Caller,
+        batch_id: str,
+        wanted: Retry,
+        *,
+        idempotency_key: str | None = None,
+        body_hash: bytes = b"",
+        request_id: str = "",
+    ) -> Batch:
+        """Runs failed jobs again. That they will be is on the disk when this returns.
+
+        Raises Invalid, KeyReused, Conflict (none of them has failed, its tool is gone).
+        """
+        batch = self.get(caller, batch_id)
+        fixed = self._store.batches.fixed_args(caller.user_id, batch_id)
+        instance = self._store.instance
+        how = plan(batch, fixed, wanted, self._offer, self._sizes, lambda: new_tag(instance))
+        key = Idempotency(idempotency_key, body_hash) if idempotency_key else None
+        done = self._store.retries.retry(caller.user_id, batch_id, wanted, how, self._clock(), key)
+        if done is None:
+            raise NotFound
+        self._doorbell.ring()
+        _log.info("jobs will be run again, by request", batch_id=batch_id, user=caller.user_id,
+                  n_jobs=done, request_id=request_id)  # fmt: skip
+        return self.get(caller, batch_id)
 
     # --- the end of it --------------------------------------------------------------------------
 

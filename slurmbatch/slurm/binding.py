@@ -139,6 +139,8 @@ def describe(request: SubmitRequest, environment: dict[str, str]) -> dict[str, A
     if options.time_limit is not None:
         hours, minutes = divmod(options.time_limit, 60)
         maybe["time_limit"] = f"{hours:02}:{minutes:02}:00"  # digits alone it does not take
+    if request.exclude:
+        maybe["excluded_nodes"] = request.exclude
     if options.gpus:
         maybe["gres_per_node"] = {"gpu": options.gpus}
     if options.partition:

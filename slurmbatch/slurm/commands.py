@@ -217,6 +217,8 @@ def submit_arguments(request: SubmitRequest) -> list[str]:
         maybe.append(f"--licenses={','.join(request.licences)}")
     if options.time_limit is not None:
         maybe.append(f"--time={options.time_limit}")
+    if request.exclude:
+        maybe.append(f"--exclude={request.exclude}")
     if options.gpus:
         maybe.append(f"--gres=gpu:{options.gpus}")
     for name in ("partition", "account", "qos"):

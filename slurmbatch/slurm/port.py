@@ -14,8 +14,9 @@ from slurmbatch.model import JobReport, SlurmFacts, SlurmOptions, Submission
 class SubmitRequest:
     """One job array, complete. `output` is sbatch's pattern, with `%a` for the task's number.
 
-    `licences` are `name:count` per task, `features` all have to be there. The array is submitted
-    held: nothing of it runs before `release`.
+    `licences` are `name:count` per task, `features` all have to be there; `exclude` has the names
+    of nodes that it is not to run on, with commas between. The array is submitted held: nothing of
+    it runs before `release`.
     """
 
     tag: str
@@ -30,6 +31,7 @@ class SubmitRequest:
     licences: tuple[str, ...] = ()
     requeue: bool = False
     comment: str = ""
+    exclude: str = ""
 
 
 class SlurmPort(Protocol):

@@ -16,6 +16,7 @@ REFUSALS = (
     "Invalid partition name specified",
     "No partition specified or system default partition",
     "Requested nodes not in this partition",
+    "Invalid node name specified",
     "Invalid generic resource (gres) specification",
     "Invalid account or account/partition combination specified",
     "Invalid qos specification",
@@ -71,7 +72,7 @@ SLEEPS_BY_ITSELF = "sleeping and retrying"
 REFUSED_BY_NUMBER = frozenset({
     2000, 2001, 2003, 2004, 2015,  # partitions, and who may use them
     2002, 2010, 2113,  # permission, user, group
-    2005, 2006, 2014, 2044, 2069,  # processors, nodes, memory
+    2005, 2006, 2009, 2014, 2044, 2069,  # processors, nodes, memory
     2012,  # a path that is too long
     2029, 2048, 2072,  # features, licences, gres
     2038,  # dependency

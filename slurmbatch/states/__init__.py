@@ -15,6 +15,7 @@ from slurmbatch.states.table import (
     BASES,
     BY_THE_BASE,
     CLASS_OF,
+    END_CLASSES,
     END_SENTENCES,
     ENDS,
     FLAG_ROWS,
@@ -31,7 +32,7 @@ from slurmbatch.states.table import (
     reason_class,
 )
 
-__all__ = ["ENDS", "Context", "Verdict", "explain", "reason_class", "unknown_words"]
+__all__ = ["ENDS", "END_CLASSES", "Context", "Verdict", "explain", "reason_class", "unknown_words"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,6 +206,11 @@ END_SENTENCES = {
     "PREEMPTED": ("PREEMPTED", "was ended to make room for a job of higher priority"),
 }
 
+# How a job can fail, in one word each: what Slurm tells, and what we do.
+END_CLASSES = frozenset(kind for kind, _ in END_SENTENCES.values()) | {
+    "CANARY", "CANCELLED", "EXIT", "LOST", "REFUSED", "REVOKED", "SIGNAL",
+}  # fmt: skip
+
 
 def reason_class(word: str) -> str:
     """The class of a pending reason: `CAPACITY`, `LIMIT`, …; `OTHER` for a word we do not know."""

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from slurmbatch.store.again import Caps, Plan, Retries
 from slurmbatch.store.arrays import Arrays, Standing
-from slurmbatch.store.batches import Batches, Idempotency, NewArray
+from slurmbatch.store.batches import Batches, NewArray
 from slurmbatch.store.database import Database
 from slurmbatch.store.gates import Gates
+from slurmbatch.store.idempotency import Idempotency
 from slurmbatch.store.ids import is_id, new_id, new_tag, tag_like
 from slurmbatch.store.keys import Keys
 from slurmbatch.store.models import MetaRow
 
 __all__ = [
+    "Caps",
     "Idempotency",
     "NewArray",
+    "Plan",
     "Standing",
     "Store",
     "is_id",
@@ -27,7 +31,7 @@ __all__ = [
 
 
 class Store:
-    """The database, by subject: `keys`, `batches`, `arrays`, `gates`."""
+    """The database, by subject: `keys`, `batches`, `arrays`, `gates`, `retries`."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -35,6 +39,7 @@ class Store:
         self.batches = Batches(database)
         self.arrays = Arrays(database)
         self.gates = Gates(database)
+        self.retries = Retries(database)
 
     @property
     def instance(self) -> str:

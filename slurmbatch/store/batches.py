@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 
 import peewee
 
-from slurmbatch.errors import Conflict, KeyReused, SlurmbatchError
+from slurmbatch.errors import SlurmbatchError
 from slurmbatch.model import ArgValue, Attempt, Batch, Job, Status
 from slurmbatch.spool import Spool
 from slurmbatch.spool import compact as dumps
 from slurmbatch.store import staging
 from slurmbatch.store.database import Database
+from slurmbatch.store.idempotency import Idempotency, earlier, remember
 from slurmbatch.store.models import ArrayRow, BatchRow, IdempotencyRow, JobRow
 from slurmbatch.store.rows import (
     BATCH_COLUMNS,
@@ -49,14 +50,6 @@ class NewArray:
 
     tag: str
     n_tasks: int
-
-
-@dataclass(frozen=True, slots=True)
-class Idempotency:
-    """The caller's key and what it stands for: the SHA-256 of the body."""
-
-    key: str
-    body_hash: bytes
 
 
 class Place(NamedTuple):
@@ -92,11 +85,11 @@ class Batches:
         staged = batch.n_jobs > _JOBS_A_TRANSACTION
         with self._db.write() as db:
             if idempotency is not None:
-                earlier = _earlier(db, batch.user_id, idempotency)
-                if earlier is not None:
-                    return earlier
+                before = earlier(db, batch.user_id, idempotency)
+                if before is not None:
+                    return before
                 if not staged:
-                    _remember(db, batch, idempotency)
+                    remember(db, batch.user_id, batch.batch_id, idempotency, batch.created_at)
             pk = _insert_batch(db, batch, fixed_args, request_id)
             made = [
                 _insert_array(db, pk, ordinal, array, batch.created_at)
@@ -125,11 +118,11 @@ class Batches:
                 time.sleep(_PAUSE)
             with self._db.write() as db:
                 if idempotency is not None:
-                    earlier = _earlier(db, batch.user_id, idempotency)
-                    if earlier is not None:
+                    before = earlier(db, batch.user_id, idempotency)
+                    if before is not None:
                         staging.give_up(db, pk)
-                        return earlier
-                    _remember(db, batch, idempotency)
+                        return before
+                    remember(db, batch.user_id, batch.batch_id, idempotency, batch.created_at)
                 staging.show(db, pk)
         except BaseException:
             with suppress(SlurmbatchError), self._db.write() as db:
@@ -218,7 +211,7 @@ class Batches:
 
     def earlier(self, user_id: str, idempotency: Idempotency) -> str | None:
         """The id of the batch that the key made. Raises KeyReused, Conflict (it is deleted)."""
-        return _earlier(self._db.reader, user_id, idempotency)
+        return earlier(self._db.reader, user_id, idempotency)
 
     def list(
         self,
@@ -268,9 +261,10 @@ class Batches:
         rows = self._db.sql(
             "SELECT t.attempt, t.reason, t.slurm_state, t.start_time, t.stop_time, t.exit_code,"
             " t.signal, t.node_list, coalesce(a.slurm_job_id || '_' || t.task, ''), t.max_rss,"
-            " t.cpu_time FROM attempt t LEFT JOIN array a ON a.pk = t.array"
-            " WHERE t.batch = (SELECT pk FROM batch WHERE batch_id = ?) AND t.idx = ?"
-            " ORDER BY t.attempt",
+            " t.cpu_time, coalesce(a.memory, b.memory),"
+            " coalesce(a.time_limit, json_extract(b.slurm, '$.time_limit'))"
+            " FROM batch b JOIN attempt t ON t.batch = b.pk LEFT JOIN array a ON a.pk = t.array"
+            " WHERE b.batch_id = ? AND t.idx = ? ORDER BY t.attempt",
             (batch_id, index),
         )
         return tuple(Attempt(*row) for row in rows)
@@ -310,23 +304,29 @@ class Batches:
         found = self.version(batch.user_id, batch.batch_id)
         return found is not None and found[0] == batch.version
 
-    def place(self, user_id: str, batch_id: str, index: int) -> Place | None:
-        """Where a job's log is, and whether more may come."""
+    def place(
+        self, user_id: str, batch_id: str, index: int, attempt: int | None = None
+    ) -> Place | None:
+        """Where the log of a job's last run, or of this one, is, and whether more may come."""
         return self._db.remembered(
-            ("place", batch_id, index, user_id), lambda: self._place(user_id, batch_id, index)
+            ("place", batch_id, index, attempt, user_id),
+            lambda: self._place(user_id, batch_id, index, attempt),
         )
 
-    def _place(self, user_id: str, batch_id: str, index: int) -> Place | None:
+    def _place(self, user_id: str, batch_id: str, index: int, attempt: int | None) -> Place | None:
         rows = self._db.sql(
-            "SELECT a.ordinal, a.generation, j.task, j.status FROM batch b"
-            " JOIN job j ON j.batch = b.pk JOIN array a ON a.pk = j.array"
-            " WHERE b.batch_id = ? AND b.user_id = ? AND b.deleted_at IS NULL AND j.idx = ?",
-            (batch_id, user_id, index),
+            _LAST_PLACE if attempt is None else f"{_LAST_PLACE} AND {_RUN} = ?4 UNION ALL {_PLACE}",
+            (batch_id, user_id, index, *(() if attempt is None else (attempt,))),
         )
         if not rows:
             return None
         ordinal, generation, task, status = rows[0]
         return Place(ordinal, generation, task, status >= FIRST_END)
+
+    def fixed_args(self, user_id: str, batch_id: str) -> dict[str, ArgValue]:
+        """Empty where there is no such batch."""
+        found = self._pk_and_fixed(user_id, batch_id)
+        return found[1] if found else {}
 
     def _pk_and_fixed(self, user_id: str, batch_id: str) -> tuple[int, dict[str, ArgValue]] | None:
         query = BatchRow.select(BatchRow.pk, BatchRow.fixed_args)
@@ -338,6 +338,18 @@ class Batches:
 _TABLES = {BatchRow: "b", JobRow: "j", ArrayRow: "a"}
 _MINE = "b.batch_id = ? AND b.user_id = ? AND b.deleted_at IS NULL"
 _GET = f"SELECT {names(BATCH_COLUMNS, _TABLES)} FROM batch b WHERE {_MINE}"
+_RUN = "j.earlier + j.restarts + 1"
+_LAST_PLACE = (
+    "SELECT a.ordinal, a.generation, j.task, j.status FROM batch b JOIN job j ON j.batch = b.pk"
+    " JOIN array a ON a.pk = j.array WHERE b.batch_id = ?1 AND b.user_id = ?2"
+    " AND b.deleted_at IS NULL AND j.idx = ?3"
+)
+_PLACE = (
+    f"SELECT a.ordinal, a.generation, t.task, {FIRST_END} FROM batch b"
+    " JOIN attempt t ON t.batch = b.pk"
+    " JOIN array a ON a.pk = t.array WHERE b.batch_id = ?1 AND b.user_id = ?2"
+    " AND b.deleted_at IS NULL AND t.idx = ?3 AND t.attempt = ?4"
+)
 _GET_JOB = (
     f"SELECT b.fixed_args, {names(BATCH_COLUMNS, _TABLES)},"
     f" {names((*JOB_COLUMNS, *DETAIL_COLUMNS), _TABLES)}"
@@ -357,30 +369,6 @@ def _visible(user_id: str, batch_id: str) -> Any:
 def _jobs(pk: int) -> Any:
     joined = JobRow.select(*JOB_COLUMNS).join(ArrayRow, on=(ArrayRow.pk == JobRow.array))
     return joined.where(JobRow.batch == pk)
-
-
-def _earlier(db: peewee.SqliteDatabase, user_id: str, idempotency: Idempotency) -> str | None:
-    row = db.execute_sql(
-        "SELECT body_hash, batch_id FROM idempotency WHERE user_id = ? AND key = ?",
-        (user_id, idempotency.key),
-    ).fetchone()
-    if row is None:
-        return None
-    if bytes(row[0]) != idempotency.body_hash:
-        raise KeyReused
-    if not BatchRow.select().where(_visible(user_id, row[1])).bind(db).exists():
-        raise Conflict(f"This Idempotency-Key made batch {row[1]}, which has been deleted since.")
-    return str(row[1])
-
-
-def _remember(db: peewee.SqliteDatabase, batch: Batch, idempotency: Idempotency) -> None:
-    IdempotencyRow.insert(
-        user_id=batch.user_id,
-        key=idempotency.key,
-        body_hash=idempotency.body_hash,
-        batch_id=batch.batch_id,
-        created_at=batch.created_at,
-    ).bind(db).execute()
 
 
 def _insert_batch(

@@ -49,8 +49,8 @@ UPDATE temp.change SET began = max(since, min(began, ?1)),
 _CLOSE_ATTEMPTS = """
 INSERT OR IGNORE INTO attempt (batch, idx, attempt, reason, slurm_state, start_time, stop_time,
     exit_code, signal, node_list, array, task, max_rss, cpu_time)
-SELECT job.batch, job.idx, job.restarts + 1, job.reason, job.slurm_state, job.start_time,
-    coalesce(job.stop_time, ?), job.exit_code, job.signal, job.node_list,
+SELECT job.batch, job.idx, job.earlier + job.restarts + 1, job.reason, job.slurm_state,
+    job.start_time, coalesce(job.stop_time, ?), job.exit_code, job.signal, job.node_list,
     job.array, job.task, job.max_rss, job.cpu_time
 FROM temp.change c JOIN job ON job.array = c.array AND job.task = c.task
 WHERE c.restarts > job.restarts

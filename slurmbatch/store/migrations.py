@@ -163,4 +163,10 @@ ALTER TABLE attempt ADD COLUMN max_rss REAL;
 ALTER TABLE attempt ADD COLUMN cpu_time REAL;
 """
 
-MIGRATIONS: tuple[str, ...] = (V1, V2, V3)
+# What a run used may be told after its job has been put back.
+V4 = """
+ALTER TABLE attempt ADD COLUMN usage_due REAL;
+CREATE INDEX attempt_usage_due ON attempt (usage_due) WHERE usage_due IS NOT NULL;
+"""
+
+MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4)

@@ -59,8 +59,11 @@ JOB_COLUMNS = (
     JobRow.node_list,
     JobRow.restarts,
     JobRow.task,
+    JobRow.earlier,
     ArrayRow.slurm_job_id,
     ArrayRow.waiting,
+    ArrayRow.memory,
+    ArrayRow.time_limit,
 )
 # What is only told of one job that is asked for: a list may be of a million.
 DETAIL_COLUMNS = (
@@ -103,6 +106,8 @@ ARRAY_COLUMNS = (
     ArrayRow.time_limit,
     ArrayRow.exclude,
 )
+CANARY_WAITS = "CANARY: waits for the first jobs of its batch, all of which have to succeed"
+AGAIN = "ACCEPTED: will be run again, waits to be handed to Slurm"
 ACCEPTED = "ACCEPTED: safe on disk, waits to be handed to Slurm"
 HANDED_OVER = "ACCEPTED: handed to Slurm, which has not looked at it yet"
 
@@ -140,15 +145,16 @@ def batch_of(row: tuple[Any, ...]) -> Batch:
 def job_of(row: tuple[Any, ...], batch: Batch, fixed: Mapping[str, ArgValue]) -> Job:
     """A row of JOB_COLUMNS."""
     (index, args, code, reason, start, stop, exit_code, signal, slurm_state, nodes, restarts,
-     task, slurm_job_id, waiting) = row  # fmt: skip
-    status = STATUSES[code]
+     task, earlier, slurm_job_id, waiting, memory, time_limit) = row  # fmt: skip
+    status, attempt = STATUSES[code], earlier + restarts + 1
     if status is Status.SUBMITTED and not reason:
-        reason = HANDED_OVER if slurm_job_id else waiting or ACCEPTED
+        still_ours = waiting or (AGAIN if attempt > 1 else ACCEPTED)
+        reason = HANDED_OVER if slurm_job_id else still_ours
     return Job(
         batch_id=batch.batch_id,
         index=index,
         args={**fixed, **json.loads(args)},
-        hardware=batch.hardware,
+        hardware=replace(batch.hardware, memory=memory) if memory else batch.hardware,
         status=status,
         reason=reason,
         create_time=batch.created_at,
@@ -159,7 +165,8 @@ def job_of(row: tuple[Any, ...], batch: Batch, fixed: Mapping[str, ArgValue]) ->
         slurm_job_id=f"{slurm_job_id}_{task}" if slurm_job_id else "",
         slurm_state=slurm_state,
         node_list=nodes,
-        attempt=restarts + 1,
+        attempt=attempt,
+        time_limit=time_limit or batch.slurm.time_limit,
     )
 
 

@@ -58,6 +58,7 @@ class Terms:
             features=tuple(each.feature for each in filesystems if each.feature),
             licences=tuple(each.licence for each in filesystems if each.licence),
             requeue=tool.requeue,
+            exclude=array.exclude,
             comment=f"slurmbatch batch={array.batch_id} user={array.user_id}",
         )
 

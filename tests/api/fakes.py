@@ -27,6 +27,7 @@ from slurmbatch.model import (
     Job,
     NewBatch,
     Parameter,
+    Retry,
     SlurmLimits,
     SlurmOptions,
     Status,
@@ -63,6 +64,7 @@ class FakeBatches:
     jobs_of: dict[str, list[Job]] = field(default_factory=dict)
     keys: dict[tuple[str, str], tuple[bytes, str]] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
+    retried: list[tuple[Retry, str | None, bytes]] = field(default_factory=list)
     submitted: list[NewBatch] = field(default_factory=list)
     request_ids: list[str] = field(default_factory=list)
     broken: Exception | None = None
@@ -213,6 +215,22 @@ class FakeBatches:
         self.kept[batch_id] = replace(self._own(caller, batch_id), cancelled_at=NOW)
         return self.kept[batch_id]
 
+    def retry(
+        self,
+        caller: Caller,
+        batch_id: str,
+        wanted: Retry,
+        *,
+        idempotency_key: str | None,
+        body_hash: bytes,
+        request_id: str,
+    ) -> Batch:
+        self._asked("retry")
+        batch = self._own(caller, batch_id)
+        self.request_ids.append(request_id)
+        self.retried.append((wanted, idempotency_key, body_hash))
+        return batch
+
     def delete(self, caller: Caller, batch_id: str, *, request_id: str) -> None:
         self._asked("delete")
         self.request_ids.append(request_id)
@@ -262,8 +280,12 @@ class FakeBatches:
                 return job
         raise NotFound
 
-    def log_of(self, caller: Caller, batch_id: str, job_id: str) -> tuple[JobLog, bool]:
+    def log_of(
+        self, caller: Caller, batch_id: str, job_id: str, attempt: int | None
+    ) -> tuple[JobLog, bool]:
         job = self.job(caller, batch_id, job_id)
+        if attempt not in (None, job.attempt):
+            raise NotFound
         place = JobLog(self.root, (batch_id, f"{job.index}.log"), self.owner_uid)
         return place, job.status in (Status.SUCCEEDED, Status.FAILED)
 

@@ -56,6 +56,7 @@ def test_what_belongs_to_others_does_not_exist(
         *(("GET", path) for path in PRIVATE if "{}" in path),
         ("DELETE", "/batches/{}"),
         ("POST", "/batches/{}/cancel"),
+        ("POST", "/batches/{}/retry"),
     ]:
         theirs = api.ask(method, path.format(other, other))
         none = api.ask(method, path.format("01NONE", "01NONE"))
@@ -100,7 +101,7 @@ def test_methods_that_are_not_there(api: Api, method: str, path: str, allowed: s
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/batch", "/batches/", "/batches/x/retry", "/docs", "/batches/x/jobs/y/z"]
+    "path", ["/", "/batch", "/batches/", "/batches/x/again", "/docs", "/batches/x/jobs/y/z"]
 )
 def test_paths_that_are_not_there(api: Api, path: str) -> None:
     answer = api.get(path)

@@ -47,7 +47,7 @@ LISTED_JOB = {
 ATTEMPT = {
     "attempt": int, "reason": str, "slurm_state": str, "start_time": str, "stop_time": str,
     "exit_code": int, "signal": int, "node_list": str, "slurm_job_id": str, "max_rss": object,
-    "cpu_time": object,
+    "cpu_time": object, "memory": int, "time_limit": object,
 }  # fmt: skip
 JOB = {
     "job_id": str,
@@ -63,6 +63,7 @@ JOB = {
     "slurm_state": str, "node_list": str, "attempt": int, "attempts": [ATTEMPT],
     "never_runs": bool, "expected_start": str, "elapsed": int, "max_rss": float, "cpu_time": float,
     "time_in_status": dict.fromkeys(STATUSES[:5], int),
+    "time_limit": object,
 }  # fmt: skip
 TOOL = {
     "id": str,

@@ -36,6 +36,7 @@ PROVOKED: list[tuple[str, dict[str, Any]]] = [
     ("Invalid license specification", {"licences": ("nothing:1",)}),
     ("Invalid license specification", {"licences": ("scratch:100000",)}),
     ("Invalid partition name specified", options(partition="nowhere")),
+    ("Invalid node name specified", {"exclude": "node1,nowhere"}),
     ("Invalid generic resource (gres) specification", options(gpus=1)),
     ("Invalid account or account/partition combination specified", options(account="nobodys")),
     ("Invalid account or account/partition combination specified", options(partition="closed")),

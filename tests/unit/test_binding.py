@@ -33,7 +33,8 @@ class TestSubmitting:
     def test_all_that_sbatch_is_told_pyslurm_is_told(self, site: Site) -> None:
         site.tell(next_id=41)
         options = SlurmOptions(90, partition="main", account="phys", qos="low", gpus=2)
-        wanted = request(options=options, features=("a", "b"), licences=("x:2", "y"), comment="c")
+        wanted = request(options=options, features=("a", "b"), licences=("x:2", "y"), comment="c",
+                         exclude="n1,n2")  # fmt: skip
         assert site.slurm.submit(wanted).slurm_job_id == 41
         (told,) = (each["description"] for each in site.calls("slurm.conf"))
         assert told == {
@@ -43,6 +44,7 @@ class TestSubmitting:
             "working_directory": "/home/sb", "comment": "c", "is_requeueable": False,
             "time_limit": "01:30:00", "partitions": ["main"], "account": "phys", "qos": "low",
             "gres_per_node": {"gpu": 2}, "constraints": "a&b", "licenses": ["x:2", "y"],
+            "excluded_nodes": "n1,n2",
         }  # fmt: skip
 
     def test_nothing_of_our_own_environment_goes_along(

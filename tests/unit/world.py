@@ -22,6 +22,8 @@ from slurmbatch.model import (
     Job,
     NewBatch,
     Parameter,
+    SlurmLimits,
+    SlurmOptions,
     Status,
     Tool,
 )
@@ -35,8 +37,10 @@ ALICE, BOB = Caller("alice", "test"), Caller("bob", "test")
 GRACE = 60.0
 TOOL = Tool(
     "t", "", script="#!/bin/sh\ntrue\n", parameters=(Parameter("n", "integer"),),
-    hardware=HardwareLimits(cpu=1, memory=64),
+    hardware=HardwareLimits(cpu=1, memory=64, max_memory=1000),
+    slurm=SlurmLimits(SlurmOptions(time_limit=5), max_time_limit=60),
 )  # fmt: skip
+AGAIN = replace(TOOL, id="again", slurm=SlurmLimits(), requeue=True)
 _TASK = re.compile(r"^(\d+)\) i=(\d+);", re.MULTILINE)
 _BATCH = re.compile(r"^b=(\S+)$", re.MULTILINE)
 
@@ -100,7 +104,7 @@ class World:
         self.health, self.doorbell = Health(), Doorbell()
         store, slurm = _Mortals(self.store, self.fate), Mortal(self.slurm, self.fate)
         terms = Terms(
-            tools={"t": TOOL, "again": replace(TOOL, id="again", requeue=True)},
+            tools={"t": TOOL, "again": AGAIN},
             filesystems={"scratch": Filesystem("scratch", "/scratch", feature="scratch")},
             log_dir=self.directory / "logs", work_dir=self.directory, claims=self.claims,
             absence_grace=GRACE,
@@ -205,6 +209,7 @@ class _Mortals:
         self.arrays = Mortal(store.arrays, fate)
         self.batches = Mortal(store.batches, fate)
         self.gates = Mortal(store.gates, fate)
+        self.retries = Mortal(store.retries, fate)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import falcon
 
-from slurmbatch.api import body, query, render, shapes, views
+from slurmbatch.api import body, query, render, retries, shapes, views
 from slurmbatch.api.ports import Batches
 from slurmbatch.api.resources import OfBatches
 from slurmbatch.api.variable import VariableArgs
@@ -121,6 +121,33 @@ class Cancellation:
     def on_post(self, req: falcon.Request, resp: falcon.Response, batch_id: str) -> None:
         batch = self._batches.cancel(
             req.context.caller, batch_id, request_id=req.context.request_id
+        )
+        resp.status = falcon.HTTP_202
+        render.send_one(req, resp, views.batch(batch))
+
+
+class Repetition:
+    """/batches/{batch_id}/retry"""
+
+    def __init__(self, batches: Batches, max_body_bytes: int) -> None:
+        self._batches = batches
+        self._max_body_bytes = max_body_bytes
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, batch_id: str) -> None:
+        key = _idempotency_key(req)
+        reasons = query.reasons(req)
+        value = body.read_json(req, self._max_body_bytes, empty={})
+        wanted, faults = retries.read_retry(value, reasons)
+        if faults:
+            raise Invalid(faults)
+        asked = {"retry": batch_id, "reasons": sorted(reasons), "body": value}
+        batch = self._batches.retry(
+            req.context.caller,
+            batch_id,
+            wanted,
+            idempotency_key=key,
+            body_hash=_hash(asked) if key is not None else b"",
+            request_id=req.context.request_id,
         )
         resp.status = falcon.HTTP_202
         render.send_one(req, resp, views.batch(batch))

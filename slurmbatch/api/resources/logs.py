@@ -16,6 +16,7 @@ from slurmbatch.model import job_id as id_of_job
 from slurmbatch.model import parse_log_id
 
 MAX_TAIL = 10_000
+MAX_ATTEMPT = 1_000_000
 
 
 class LogOfJob(OfBatches):
@@ -24,9 +25,11 @@ class LogOfJob(OfBatches):
     def on_get(
         self, req: falcon.Request, resp: falcon.Response, batch_id: str, job_id: str
     ) -> None:
-        caller = req.context.caller
+        caller, attempt = req.context.caller, query.whole(req, "attempt", most=MAX_ATTEMPT)
         follower = Follower(
-            req.env, req.context.user_id, lambda: self._batches.log_of(caller, batch_id, job_id)
+            req.env,
+            req.context.user_id,
+            lambda: self._batches.log_of(caller, batch_id, job_id, attempt),
         )
         _serve(req, resp, follower)
 

@@ -97,7 +97,8 @@ def _options(values: dict[str, Any]) -> list[str]:
         "comment": values.get("comment"), "constraint": values.get("constraints"),
         "licenses": ",".join(values.get("licenses", [])), "time": values.get("time_limit"),
         "partition": ",".join(values.get("partitions", [])), "account": values.get("account"),
-        "qos": values.get("qos"), "gres": gpus and ",".join(f"{k}:{n}" for k, n in gpus.items()),
+        "qos": values.get("qos"), "exclude": values.get("excluded_nodes"),
+        "gres": gpus and ",".join(f"{k}:{n}" for k, n in gpus.items()),
     }  # fmt: skip
     options = [f"--{name}={value}" for name, value in plain.items() if value]
     options += ["--hold"] if values.get("priority") == 0 else []

@@ -10,11 +10,11 @@ from pyslurm.api import LIB
 
 # Those of the real one that may matter to us, of its about eighty.
 ATTRIBUTES = frozenset((
-    "account", "array", "comment", "constraints", "cpus_per_task", "environment", "gres_per_node",
-    "group_id", "is_requeueable", "licenses", "log_files_open_mode", "memory_per_cpu",
-    "memory_per_node", "name", "nodes", "ntasks", "partitions", "priority", "qos", "script",
-    "standard_error", "standard_in", "standard_output", "time_limit", "user_id",
-    "working_directory",
+    "account", "array", "comment", "constraints", "cpus_per_task", "environment",
+    "excluded_nodes", "gres_per_node", "group_id", "is_requeueable", "licenses",
+    "log_files_open_mode", "memory_per_cpu", "memory_per_node", "name", "nodes", "ntasks",
+    "partitions", "priority", "qos", "script", "standard_error", "standard_in",
+    "standard_output", "time_limit", "user_id", "working_directory",
 ))  # fmt: skip
 
 
