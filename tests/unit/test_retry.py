@@ -33,11 +33,20 @@ def failed(world: World, n_jobs: int = 3, bad: tuple[int, ...] = (1,), **how: An
     world.tick()
     number = world.slurm.arrays[-1].job_id
     for index in range(n_jobs):
+        claimed(world, index + 1, 3 if index in bad else 0)
         world.slurm.finish(number, index + 1, **({"state": "FAILED", "code": 3, **how}
                                                  if index in bad else {}))  # fmt: skip
     world.tick()
     assert world.counts(batch_id)[Status.FAILED] == len(bad)
     return batch_id
+
+
+def claimed(world: World, task: int, code: int) -> None:
+    """What a job that is fenced leaves of its end."""
+    if world.claims is not None:
+        place = world.claims.root / world.slurm.arrays[-1].request.tag / str(task)
+        place.mkdir()
+        (place / "code").write_text(f"{code}\n")
 
 
 def requests(world: World) -> list[SubmitRequest]:

@@ -1,0 +1,207 @@
+"""Failed jobs that are run again, on a real Slurm."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slurmbatch.sandbox import Sandbox
+
+from .conftest import Api
+
+pytestmark = pytest.mark.slurm
+# Fails until a file is there, and says on which node, with how much memory and time it runs.
+MOODY = """
+description = "fails until it is told otherwise"
+script = '''
+#!/bin/sh
+echo "run on $SLURM_JOB_NODELIST with ${SLURM_MEM_PER_NODE:-?} MiB"
+[ -z "${nap-}" ] || sleep "$nap"
+[ -e "$flag" ] || exit 7
+'''
+[[parameters]]
+name = "flag"
+type = "string"
+required = true
+[[parameters]]
+name = "nap"
+type = "number"
+[hardware]
+cpu = 1
+memory = 64
+max_memory = 200
+[slurm]
+time_limit = 5
+max_time_limit = 8
+"""
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Sandbox]:
+    """A sandbox of its own, with a tool for this."""
+    directory = Path(tempfile.mkdtemp(prefix="sb-", dir="/tmp"))
+    box = Sandbox(directory)
+    try:
+        box.up()
+        (directory / "etc" / "tools.d" / "moody.toml").write_text(MOODY)
+        box.start_daemon()
+        yield box
+    finally:
+        box.down()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def api(site: Sandbox) -> Iterator[Api]:
+    spoken = Api(site)
+    yield spoken
+    spoken.http.delete("/batches")
+    spoken.http.close()
+
+
+def retry(api: Api, batch_id: str, body: Any = None, query: str = "", **headers: str) -> Any:
+    return api.http.post(f"/batches/{batch_id}/retry{query}", json=body, headers=headers)
+
+
+def moody(api: Api, tmp_path: Path, n_jobs: int = 3, **more: Any) -> tuple[str, list[Path]]:
+    """A batch each of whose jobs fails until its file is there, and those files."""
+    flags = [tmp_path / str(number) for number in range(n_jobs)]
+    flags[0].touch()
+    batch_id = api.submit(
+        tool_id="moody", variable_args=[{"flag": str(flag)} for flag in flags], **more
+    )
+    return batch_id, flags
+
+
+class TestRetry:
+    def test_failed_jobs_run_again_under_the_same_ids_and_their_logs_are_kept(
+        self, api: Api, tmp_path: Path
+    ) -> None:
+        batch_id, flags = moody(api, tmp_path)
+        assert api.ended(batch_id) == {"SUCCEEDED": 1, "FAILED": 2}
+        before, etag = api.job(batch_id, 1), api.http.get(f"/batches/{batch_id}").headers["ETag"]
+        for flag in flags:
+            flag.touch()
+        answer = retry(api, batch_id, {"memory_factor": 2, "time_factor": 1.2})
+        assert answer.status_code == 202
+        (batch,) = answer.json()
+        assert (batch["finished_at"], batch["n_submitted"]) == ("", 1)
+        assert batch["submitted_jobs"] == {
+            **dict.fromkeys(batch["submitted_jobs"], 0), "SUBMITTED": 2, "SUCCEEDED": 1
+        }  # fmt: skip
+        assert api.http.get(f"/batches/{batch_id}").headers["ETag"] != etag
+        assert api.ended(batch_id) == {"SUCCEEDED": 3}
+        assert api.batch(batch_id)["n_submitted"] == 3
+        job = api.job(batch_id, 1)
+        assert job["job_id"] == before["job_id"]
+        assert (job["attempt"], job["exit_code"], job["status"]) == (2, 0, "SUCCEEDED")
+        assert (job["hardware"]["memory"], job["time_limit"]) == (128, 6)
+        (kept,) = job["attempts"]
+        assert (kept["exit_code"], kept["memory"], kept["time_limit"]) == (7, 64, 5)
+        same = ("reason", "slurm_job_id", "node_list", "start_time", "stop_time", "signal")
+        assert {name: kept[name] for name in same} == {name: before[name] for name in same}
+        assert job["slurm_job_id"] != before["slurm_job_id"]
+        log = f"/batches/{batch_id}/jobs/{batch_id}-1/log"
+        assert api.http.get(f"{log}?attempt=1").text.endswith("with 64 MiB\n")
+        assert api.http.get(f"{log}?attempt=2").text.endswith("with 128 MiB\n")
+        assert api.http.get(log).text.endswith("with 128 MiB\n")
+        assert api.http.get(f"/logs/{batch_id}-1.log?attempt=1&tail=1").text.startswith("run on ")
+        assert api.http.get(f"{log}?attempt=3").status_code == 404
+        assert api.job(batch_id, 0)["attempt"] == 1
+
+    def test_the_tool_s_maximum_is_the_most(self, api: Api, tmp_path: Path) -> None:
+        batch_id, _ = moody(api, tmp_path, 2)
+        api.ended(batch_id)
+        assert retry(api, batch_id, {"memory_factor": 9, "time_factor": 9}).status_code == 202
+        assert api.ended(batch_id) == {"SUCCEEDED": 1, "FAILED": 1}
+        job = api.job(batch_id, 1)
+        assert (job["hardware"]["memory"], job["time_limit"]) == (200, 8)
+        assert api.log(batch_id, 1).endswith("with 200 MiB\n")
+
+    def test_not_on_the_nodes_where_they_failed(self, api: Api, tmp_path: Path) -> None:
+        batch_id, _ = moody(api, tmp_path, 2)
+        api.ended(batch_id)
+        seen = []
+        for _ in range(3):
+            seen.append(api.job(batch_id, 1)["node_list"])
+            body = {"exclude_failed_nodes": True, "exclude_nodes": seen}
+            assert retry(api, batch_id, body).status_code == 202
+            api.ended(batch_id)
+        job = api.job(batch_id, 1)
+        assert len({*seen, job["node_list"]}) == 4
+        assert f"run on {job['node_list']} " in api.log(batch_id, 1)
+
+    def test_a_node_that_slurm_does_not_know_is_told_and_can_be_retried(
+        self, api: Api, tmp_path: Path
+    ) -> None:
+        batch_id, flags = moody(api, tmp_path, 2)
+        api.ended(batch_id)
+        flags[1].touch()
+        assert retry(api, batch_id, {"exclude_nodes": ["nowhere"]}).status_code == 202
+        assert api.ended(batch_id) == {"SUCCEEDED": 1, "FAILED": 1}
+        reason = api.job(batch_id, 1)["reason"]
+        assert reason.startswith("REFUSED: ")
+        assert "Invalid node name specified" in reason
+        assert retry(api, batch_id, query="?reason=REFUSED").status_code == 202
+        assert api.ended(batch_id) == {"SUCCEEDED": 2}
+        assert api.job(batch_id, 1)["attempt"] == 2
+
+    def test_a_selection_and_what_it_leaves(self, api: Api, tmp_path: Path) -> None:
+        batch_id = api.submit(
+            tool_id="probe", variable_args=[{"exit_code": 3}, {"signal": "KILL"}, {"exit_code": 4}]
+        )
+        api.ended(batch_id)
+        kinds = {api.job(batch_id, index)["reason"].split(":")[0] for index in range(3)}
+        assert "EXIT" in kinds
+        assert retry(api, batch_id, query="?reason=TIMEOUT&reason=NODE").status_code == 409
+        assert retry(api, batch_id, {"indices": [9]}).json()["errors"][0]["pointer"] == "/indices"
+        assert retry(api, batch_id, {"indices": [2]}).status_code == 202
+        api.ended(batch_id)
+        assert [api.job(batch_id, index)["attempt"] for index in range(3)] == [1, 1, 2]
+
+    def test_the_same_request_again_is_carried_out_once(self, api: Api, tmp_path: Path) -> None:
+        batch_id, _ = moody(api, tmp_path, 2)
+        api.ended(batch_id)
+        key = {"Idempotency-Key": f"again-{batch_id}"}
+        for _ in range(3):
+            assert retry(api, batch_id, {}, **key).status_code == 202
+        api.ended(batch_id)
+        assert retry(api, batch_id, {}, **key).status_code == 202
+        job = api.job(batch_id, 1)
+        assert (job["status"], job["attempt"]) == ("FAILED", 2)
+        assert retry(api, batch_id, {"memory_factor": 2}, **key).status_code == 422
+
+    def test_while_parts_still_run_and_when_all_of_it_is_deleted(
+        self, api: Api, tmp_path: Path
+    ) -> None:
+        flag = tmp_path / "flag"
+        batch_id = api.submit(tool_id="moody", variable_args=[
+            {"flag": str(flag), "nap": 120}, {"flag": str(flag)}])  # fmt: skip
+        api.until(batch_id, lambda each: each["submitted_jobs"]["FAILED"] == 1)
+        flag.touch()
+        assert retry(api, batch_id).status_code == 202
+        api.until(batch_id, lambda each: each["submitted_jobs"]["SUCCEEDED"] == 1)
+        assert api.job(batch_id, 0)["status"] in ("STARTING", "RUNNING")
+        assert api.http.delete(f"/batches/{batch_id}").status_code == 200
+        assert retry(api, batch_id).status_code == 404
+
+    def test_a_cancelled_batch_goes_on(self, api: Api, tmp_path: Path) -> None:
+        flag = tmp_path / "flag"
+        batch_id = api.submit(tool_id="moody", fixed_args={"flag": str(flag), "nap": 60},
+                              variable_args=[{}] * 2)  # fmt: skip
+        api.until(batch_id, lambda each: each["submitted_jobs"]["RUNNING"] == 2)
+        assert retry(api, batch_id).status_code == 409
+        api.http.post(f"/batches/{batch_id}/cancel")
+        assert api.ended(batch_id) == {"FAILED": 2}
+        answer = retry(api, batch_id, {"indices": [0]}, "?reason=CANCELLED")
+        assert answer.json()[0]["cancelled"] is False
+        api.until(batch_id, lambda each: each["submitted_jobs"]["RUNNING"] == 1)
+        assert api.job(batch_id, 1)["status"] == "FAILED"
+        api.http.post(f"/batches/{batch_id}/cancel")
+        assert api.ended(batch_id) == {"FAILED": 2}
+        assert api.job(batch_id, 0)["attempt"] == 2
