@@ -38,6 +38,18 @@ class SlurmView(TypedDict):
     gpus: int
 
 
+class Counts(TypedDict):
+    """How many jobs of the batch have each status; they add up to n_jobs."""
+
+    SUBMITTED: int
+    PENDING: int
+    RUNNABLE: int
+    STARTING: int
+    RUNNING: int
+    SUCCEEDED: int
+    FAILED: int
+
+
 class ListedBatch(TypedDict):
     """A batch in a list."""
 
@@ -51,18 +63,7 @@ class ListedBatch(TypedDict):
     cancelled: bool
     slurm: SlurmView
     stale_since: Time
-
-
-class Counts(TypedDict):
-    """How many jobs of the batch have each status; they add up to n_jobs."""
-
-    SUBMITTED: int
-    PENDING: int
-    RUNNABLE: int
-    STARTING: int
-    RUNNING: int
-    SUCCEEDED: int
-    FAILED: int
+    submitted_jobs: Counts
 
 
 class BatchView(TypedDict):

@@ -49,6 +49,7 @@ def listed_batch(batch: Batch) -> ListedBatch:
         "cancelled": batch.cancelled_at is not None,
         "slurm": _slurm(batch.slurm),
         "stale_since": moment(batch.stale_since),
+        "submitted_jobs": _counts(batch),
     }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
+from slurmbatch.cli.board import bars
+from slurmbatch.cli.terminal import harmless
 from slurmbatch.client import Batch, Client, ClientError
 from slurmbatch.sandbox import Sandbox
 
@@ -27,17 +27,6 @@ TOOL = "montecarlo-pi"
 SAMPLES = 500_000
 LOOK_EVERY = 0.25
 PATIENCE = 3600.0
-BAR = 40
-COLOURS = {
-    "SUBMITTED": "bright_black",
-    "PENDING": "yellow",
-    "RUNNABLE": "cyan",
-    "STARTING": "blue",
-    "RUNNING": "magenta",
-    "SUCCEEDED": "green",
-    "FAILED": "red",
-}
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +116,8 @@ def as_line(batch: Batch, seconds: float) -> str:
     return f"{seconds:6.1f} s  {', '.join(counts)}"
 
 
-def as_bars(batch: Batch, seconds: float, block: str) -> Table:
-    table = Table.grid(padding=(0, 1))
-    for status, count in batch.counts.items():
-        # Not a single job may look like none.
-        width = max(1, round(BAR * count / batch.n_jobs)) if count else 0
-        bar = Text(block * width + "." * (BAR - width), style=COLOURS.get(status, ""))
-        table.add_row(Text(status), bar, Text(f"{count:>6}"))
-    table.add_row(Text(f"{seconds:.1f} s", style="bright_black"))
-    return table
+def as_bars(batch: Batch, seconds: float, block: str) -> Group:
+    return Group(bars(batch, block), Text(f"{seconds:.1f} s", style="bright_black"))
 
 
 def show_result(batch: Batch, console: Console) -> None:
@@ -155,11 +137,6 @@ def as_json(record: Mapping[str, Any]) -> str:
     """A line for each field, which is shorter than json's own way, and still JSON."""
     fields = (f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in record.items())
     return "{\n" + ",\n".join(fields) + "\n}"
-
-
-def harmless(text: str) -> str:
-    """Without what could take hold of a terminal, or turn the direction of the text."""
-    return _CONTROLS.sub("\ufffd", text)
 
 
 def show_how_to_go_on(

@@ -61,7 +61,7 @@ class AsyncClient:
         self.url = target.url
         self._http = httpx.AsyncClient(**connection.options(target, timeout))
         self._timeout = timeout
-        self._on_retry = on_retry
+        self.on_retry = on_retry
         self._sleep = sleep
         self._clock = clock
         self._ask = Operations(target.url, patience or Patience(), clock)
@@ -169,8 +169,8 @@ class AsyncClient:
             return cast(T, end.value)
 
     async def _pause(self, rest: Rest) -> None:
-        if rest.because is not None and self._on_retry is not None:
-            self._on_retry(rest.because, rest.seconds)
+        if rest.because is not None and self.on_retry is not None:
+            self.on_retry(rest.because, rest.seconds)
         await self._sleep(rest.seconds)
 
     async def _pages(self, path: str, query: Query) -> AsyncIterator[dict[str, Any]]:
@@ -294,9 +294,16 @@ class AsyncJob(JobFields):
         """The same as it is."""
         return await self._client._run(self._client._ask.log(self["log_id"], tail))
 
-    async def follow(self, *, interval: float = 1.0) -> AsyncIterator[bytes]:
-        """What it printed, and what it prints from then on, until it has ended."""
+    async def follow(
+        self, *, tail: int | None = None, interval: float = 1.0
+    ) -> AsyncIterator[bytes]:
+        """What it printed, or the last lines of it, and what it prints from then on, until it has
+        ended.
+        """
         client, offset = self._client, 0
+        if tail is not None:
+            last, offset = await client._run(client._ask.tail(self.batch_id, self.id, tail))
+            yield last
         while True:
             part = await client._run(client._ask.more_of_log(self.batch_id, self.id, offset))
             if part.content:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from slurmbatch.client.steps import Ask, Rest, Sender, Steps, element, value
 from slurmbatch.client.sweep import Sweep, plain, rows
 
 PAGE = 1000
+_TAIL = 64 * 1024
 _PLAIN = {"Accept": "text/plain, application/problem+json"}
 
 Query = list[tuple[str, str]]
@@ -138,6 +140,19 @@ class Operations(Sender):
         ask = Ask("GET", f"/logs/{escaped(log_id)}", params=params, headers=_PLAIN)
         return (yield from self.send(ask)).content
 
+    def tail(self, batch_id: str, job_id: str, lines: int) -> Steps[tuple[bytes, int]]:
+        """The last lines of its log, and where in the log they end, so that one can go on there."""
+        size = _TAIL
+        while True:
+            headers = {**_PLAIN, "Range": f"bytes=-{size}"}
+            ask = Ask("GET", f"{job_path(batch_id, job_id)}/log", headers=headers)
+            response = yield from self.send(ask, waiting=True)
+            content, start = response.content, first_byte(response)
+            kept = b"".join(content.splitlines(keepends=True)[-lines:])
+            if len(kept) < len(content) or start == 0:
+                return kept, start + len(content)
+            size *= 4
+
     def more_of_log(self, batch_id: str, job_id: str, offset: int) -> Steps[LogPart]:
         """What the job has printed since then. Asked first whether it has ended, and then what is
         there, nothing is missed.
@@ -156,6 +171,12 @@ class Operations(Sender):
         is_part = response.status_code == httpx.codes.PARTIAL_CONTENT
         content = response.content if is_part else response.content[offset:]
         return LogPart(content, job["status"] in ENDED)
+
+
+def first_byte(response: httpx.Response) -> int:
+    """Where in the whole what has come of it begins."""
+    found = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+    return int(found[1]) if found else 0
 
 
 def batch_path(batch_id: str) -> str:

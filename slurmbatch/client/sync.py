@@ -60,7 +60,7 @@ class Client:
         self.url = target.url
         self._http = httpx.Client(**connection.options(target, timeout))
         self._timeout = timeout
-        self._on_retry = on_retry
+        self.on_retry = on_retry
         self._sleep = sleep
         self._clock = clock
         self._ask = Operations(target.url, patience or Patience(), clock)
@@ -166,8 +166,8 @@ class Client:
             return cast(T, end.value)
 
     def _pause(self, rest: Rest) -> None:
-        if rest.because is not None and self._on_retry is not None:
-            self._on_retry(rest.because, rest.seconds)
+        if rest.because is not None and self.on_retry is not None:
+            self.on_retry(rest.because, rest.seconds)
         self._sleep(rest.seconds)
 
     def _pages(self, path: str, query: Query) -> Iterator[dict[str, Any]]:
@@ -284,9 +284,14 @@ class Job(JobFields):
         """The same as it is."""
         return self._client._run(self._client._ask.log(self["log_id"], tail))
 
-    def follow(self, *, interval: float = 1.0) -> Iterator[bytes]:
-        """What it printed, and what it prints from then on, until it has ended."""
+    def follow(self, *, tail: int | None = None, interval: float = 1.0) -> Iterator[bytes]:
+        """What it printed, or the last lines of it, and what it prints from then on, until it has
+        ended.
+        """
         client, offset = self._client, 0
+        if tail is not None:
+            last, offset = client._run(client._ask.tail(self.batch_id, self.id, tail))
+            yield last
         while True:
             part = client._run(client._ask.more_of_log(self.batch_id, self.id, offset))
             if part.content:

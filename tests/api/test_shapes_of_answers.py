@@ -26,6 +26,7 @@ LISTED_BATCH = {
     "n_jobs": int,
     "hardware": {"filesystems": [str], "cpu": int, "memory": int},
     **BATCH_ADDED,
+    "submitted_jobs": dict.fromkeys(STATUSES, int),
 }
 HARDWARE = {"filesystems": [str], "memory": int, "cpu": int}
 BATCH = {
@@ -140,6 +141,10 @@ def test_the_list_of_batches(api: Api, ended: str) -> None:
                 "gpus": 0,
             },
             "stale_since": "",
+            "submitted_jobs": {
+                "SUBMITTED": 0, "PENDING": 0, "RUNNABLE": 0, "STARTING": 0, "RUNNING": 0,
+                "SUCCEEDED": 2, "FAILED": 1,
+            },
         }
     ]  # fmt: skip
 

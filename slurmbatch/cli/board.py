@@ -1,0 +1,127 @@
+"""What `slurmbatch watch` draws: bars by status, how fast it goes, and what has failed so far."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from slurmbatch.cli.terminal import COLOURS, in_a_line
+from slurmbatch.client import Batch
+from slurmbatch.client.pace import Pace, duration
+
+BAR = 40
+KINDS = 5
+_LOOKED_AT = 1000
+
+Failures = list[tuple[int, str]]
+
+
+class Board:
+    """The batch as it was last seen; drawn anew each second, since time passes."""
+
+    def __init__(self, batch: Batch, clock: Callable[[], float] = time.monotonic) -> None:
+        self.batch = batch
+        self.failures: Failures = []
+        self.trouble = ""
+        self._pace = Pace()
+        self._clock = clock
+        self._began = clock()
+
+    def show(self, batch: Batch) -> bool:
+        """Takes what has changed; tells whether jobs have failed that had not before."""
+        more = batch.counts["FAILED"] != sum(count for count, _ in self.failures)
+        self.batch, self.trouble = batch, ""
+        self._pace.add(self._clock(), batch.n_ended)
+        return more
+
+    def draw(self, console: Console) -> Group:
+        block = "#" if console.options.ascii_only else "█"
+        parts: list[Any] = [Text(title(self.batch), style="bold", no_wrap=True)]
+        parts.append(bars(self.batch, block))
+        parts.append(Text(self._outlook(), no_wrap=True))
+        parts += [Text(each, style="red") for each in failure_lines(self.failures)]
+        notes = [self.trouble, stale(self.batch)]
+        parts += [Text(in_a_line(note), style="yellow") for note in notes if note]
+        return Group(*parts)
+
+    def _outlook(self) -> str:
+        batch, spent = self.batch, duration(self._clock() - self._began)
+        told = [f"{batch.n_ended} of {batch.n_jobs} ended"]
+        left = self._pace.left(batch.n_jobs)
+        if left:
+            at = datetime.now().astimezone() + timedelta(seconds=left)
+            told += [f"{rate(self._pace.rate)}", f"about {duration(left)} left ({at:%H:%M:%S})"]
+        return ", ".join(told) if left or not batch.done() else f"{told[0]}, {spent} watched"
+
+
+def bars(batch: Batch, block: str) -> Table:
+    table = Table.grid(padding=(0, 1))
+    for status, count in batch.counts.items():
+        # Not a single job may look like none.
+        width = max(1, round(BAR * count / batch.n_jobs)) if count else 0
+        bar = Text(block * width + "." * (BAR - width), style=COLOURS.get(status, ""))
+        table.add_row(Text(status), bar, Text(f"{count:>6}"))
+    return table
+
+
+def title(batch: Batch) -> str:
+    name = in_a_line(batch.name)
+    return f"{batch.id}  {batch.tool_id}{f'  {name}' if name else ''}"
+
+
+def summary(batch: Batch) -> str:
+    """In a few words."""
+    counts = batch.counts
+    if batch.done():
+        if batch.succeeded():
+            return "succeeded"
+        if batch.get("cancelled"):
+            return f"cancelled, {counts['SUCCEEDED']} succeeded"
+        return f"{counts['FAILED']} of {batch.n_jobs} failed"
+    told = [f"{batch.n_ended}/{batch.n_jobs} ended"]
+    told += [f"{counts[each]} {each.lower()}" for each in ("RUNNING", "FAILED") if counts[each]]
+    return ", ".join(told)
+
+
+def line(batch: Batch, seconds: float) -> str:
+    """One for each change, where there is no terminal."""
+    counts = [f"{n} {status}" for status, n in batch.counts.items() if n]
+    return f"{duration(seconds):>7}  {', '.join(counts)}"
+
+
+def failures(batch: Batch) -> Failures:
+    """Why jobs have failed, the most frequent reason first; of very many failures the first."""
+    found = Counter(job.reason for job in islice(batch.jobs(status="FAILED"), _LOOKED_AT))
+    kinds = [(count, reason) for reason, count in found.most_common()]
+    more = batch.counts["FAILED"] - sum(found.values())
+    return [*kinds, (more, "not looked at: there are too many")] if more > 0 else kinds
+
+
+def failure_lines(found: Failures) -> Iterable[str]:
+    if found:
+        yield "Failed:"
+    for count, reason in found[:KINDS]:
+        yield f"  {count:>6}  {in_a_line(reason)}"
+    if len(found) > KINDS:
+        yield f"          and for {len(found) - KINDS} more reasons"
+
+
+def stale(batch: Batch) -> str:
+    since = batch.get("stale_since")
+    return f"Slurm gives no answer since {since}: this may be out of date" if since else ""
+
+
+def rate(of: float) -> str:
+    """By the second, the minute or the hour: whichever gives a number of some size."""
+    for unit, seconds in (("s", 1), ("min", 60)):
+        if of * seconds >= 1:
+            return f"{of * seconds:.1f} jobs/{unit}"
+    return f"{of * 3600:.1f} jobs/h"

@@ -1,0 +1,170 @@
+"""`slurmbatch submit`: from a command line to a batch."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from slurmbatch.cli import terminal
+from slurmbatch.cli.remote import Session, remote, tool_ids
+from slurmbatch.cli.values import Mistakes, Row, Values, crossed
+from slurmbatch.cli.watch import follow
+from slurmbatch.client import ApiError, Tool
+from slurmbatch.client.operations import new_batch
+from slurmbatch.client.quantities import mebibytes, minutes
+
+# What an option is called in a body.
+_OPTIONS = {
+    "/tool_id": "TOOL",
+    "/name": "--name",
+    "/hardware/cpu": "--cpu",
+    "/hardware/memory": "--mem",
+    "/hardware/filesystems": "--fs",
+    "/slurm/time_limit": "--time",
+    "/slurm/partition": "--partition",
+    "/slurm/account": "--account",
+    "/slurm/qos": "--qos",
+    "/slurm/gpus": "--gpus",
+}
+
+
+class Wrong(click.ClickException):
+    """A command line that is one, but not what it should be."""
+
+    exit_code = 2
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__(terminal.harmless("\n  ".join(lines)))
+
+
+def quantity(read: Callable[[str], int]) -> Callable[..., int | None]:
+    """Reads memory, or a time."""
+
+    def callback(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+        try:
+            return None if value is None else read(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error), ctx, param) from error
+
+    return callback
+
+
+def resources(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What each job gets."""
+    for option in reversed((
+        click.option("--cpu", type=int, metavar="N", help="CPUs for each job."),
+        click.option("--mem", "memory", metavar="SIZE", callback=quantity(mebibytes),
+                     help="Memory for each job: 4G, 500M; a plain number is MiB."),
+        click.option("--time", "time_limit", metavar="TIME", callback=quantity(minutes),
+                     help="Time limit of each job: 1h, 90m, 1-12:00:00."),
+        click.option("--fs", "filesystems", metavar="ID", multiple=True,
+                     help="A filesystem that each job needs; may be repeated."),
+        click.option("--gpus", type=int, metavar="N", help="GPUs for each job."),
+        click.option("--partition", metavar="NAME"),
+        click.option("--account", metavar="NAME"),
+        click.option("--qos", metavar="NAME"),
+    )):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("tool", shell_complete=tool_ids)
+@click.option("-a", "--arg", "args", metavar="NAME=VALUE", multiple=True,
+              help="An argument of all jobs; may be repeated.")  # fmt: skip
+@click.option("--sweep", "sweeps", metavar="NAME=VALUES", multiple=True,
+              help="A job for each value: 1..100, 0..1:0.1, a,b,c. Several make all combinations.",
+              )  # fmt: skip
+@click.option("--sweep-file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+              help="A job for each row: .csv, .tsv or .jsonl; - reads CSV from standard input.",
+              )  # fmt: skip
+@resources
+@click.option("--name", default="", help="For people.")
+@click.option("--idempotency-key", metavar="KEY",
+              help="The same command with the same key makes one batch.")  # fmt: skip
+@click.option("--watch", "is_watched", is_flag=True, help="Watch it until all jobs have ended.")
+@remote
+def submit(
+    session: Session,
+    tool: str,
+    args: tuple[str, ...],
+    sweeps: tuple[str, ...],
+    sweep_file: Path | None,
+    filesystems: tuple[str, ...],
+    idempotency_key: str | None,
+    is_watched: bool,
+    **options: Any,
+) -> None:
+    """Run TOOL as a batch of jobs.
+
+    Prints the id of the new batch, which is on disk by then and will not be lost.
+    """
+    fixed, rows = _arguments(_tool(session, tool), args, sweeps, sweep_file)
+    body = new_batch(tool, fixed, sweep=rows, filesystems=filesystems or None, **options)
+    batch = _posted(session, body, idempotency_key)
+    if is_watched:
+        follow(session, batch)
+    elif session.as_json:
+        terminal.print_json(batch)
+    else:
+        click.echo(batch.id)
+        terminal.say(
+            f"Accepted: {batch.n_jobs} {'job' if batch.n_jobs == 1 else 'jobs'} of {tool}."
+        )
+
+
+def _tool(session: Session, tool_id: str) -> Tool:
+    known = {each["id"]: each for each in session.client.tools()}
+    if tool_id not in known:
+        listed = ", ".join(known) or "none"
+        raise Wrong(f"There is no tool {tool_id!r} for you; there are: {listed}")
+    return known[tool_id]
+
+
+def _arguments(
+    tool: Tool, args: tuple[str, ...], sweeps: tuple[str, ...], file: Path | None
+) -> tuple[Row, list[Row]]:
+    values = Values(tool["id"], tool["parameters"])
+    fixed = values.fixed(args)
+    swept = values.swept(sweeps)
+    rows = [] if file is None else _of_file(values, file)
+    axes = [axis for axis in (rows, swept) if axis]
+    try:
+        values.check()
+        return fixed, crossed(axes) if axes else []
+    except Mistakes as error:
+        raise Wrong(f"{tool['id']} cannot be run like this:", *error.mistakes) from error
+
+
+def _of_file(values: Values, file: Path) -> list[Row]:
+    if str(file) == "-":
+        return values.rows(sys.stdin, "standard input")
+    try:
+        # Excel puts a mark in front of its UTF-8.
+        with file.open(encoding="utf-8-sig", newline="") as opened:
+            return values.rows(opened, file.name)
+    except OSError as error:
+        raise Wrong(f"{file}: {error.strerror}") from error
+
+
+def _posted(session: Session, body: dict[str, Any], key: str | None) -> Any:
+    try:
+        return session.client.submit_body(body, idempotency_key=key)
+    except ApiError as error:
+        for each in error.errors:
+            each["pointer"] = _option(each["pointer"])
+        raise
+
+
+def _option(pointer: str) -> str:
+    """Where on the command line a mistake in the body is."""
+    if found := re.fullmatch(r"/fixed_args/(.*)", pointer):
+        return f"-a {found[1]}"
+    if found := re.fullmatch(r"/variable_args/(\d+)(?:/(.*))?", pointer):
+        return f"job {found[1]}, {found[2]}" if found[2] else f"job {found[1]}"
+    return _OPTIONS.get(pointer.rstrip("0123456789").rstrip("/"), pointer)
