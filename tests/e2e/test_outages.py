@@ -58,10 +58,10 @@ def patient(box: Sandbox) -> Iterator[Api]:
     spoken.http.close()
 
 
-def until(done: Callable[[], Any]) -> Any:
+def until(done: Callable[[], Any], words: Callable[[], str] = str) -> Any:
     deadline = time.monotonic() + PATIENCE
     while not (found := done()):
-        assert time.monotonic() < deadline, "it did not come about"
+        assert time.monotonic() < deadline, f"it did not come about {words()}"
         time.sleep(0.2)
     return found
 
@@ -75,17 +75,25 @@ def is_ready(api: Api) -> bool:
 def test_an_outage(patient: Api, part: str, how: str) -> None:
     api, box = patient, patient.box
     until(lambda: is_ready(api))
-    stays = api.submit(tool_id="probe", fixed_args={"sleep": 600})
+    stays, cancelled, deleted = (
+        api.submit(tool_id="probe", fixed_args={"sleep": 600}) for _ in range(3)
+    )
     ends = api.submit(tool_id="probe", fixed_args={"sleep": 8})
-    for batch_id in (stays, ends):
+    for batch_id in (stays, cancelled, deleted, ends):
         api.until(batch_id, lambda each: each["submitted_jobs"]["RUNNING"] == 1)
+    doomed = {api.job(batch_id)["slurm_job_id"] for batch_id in (cancelled, deleted)}
+    waits = held(api)
     # What slurmctld has not saved yet it would forget, which is another test's matter.
     time.sleep(6)
     box.kill(part, HOW[how], wait=how == "dead")
     try:
         if SEEN_AS[part] == "slurmdbd":
             miss_the_end(api)
+        assert api.http.post(f"/batches/{cancelled}/cancel").status_code == 202
+        assert api.http.delete(f"/batches/{deleted}").status_code == 200
         during_it(api, SEEN_AS[part], stays, ends)
+        assert api.http.get(f"/batches/{deleted}").status_code == 404
+        assert api.job(waits)["reason"].startswith("HELD: ")
     finally:
         if how == "hung":
             box.kill(part, signal.SIGCONT, wait=False)
@@ -96,6 +104,28 @@ def test_an_outage(patient: Api, part: str, how: str) -> None:
         assert api.ended(batch_id, seconds=PATIENCE) == {"SUCCEEDED": 1}
     fresh = api.until(stays, lambda each: not each["stale_since"], PATIENCE)
     assert fresh["submitted_jobs"]["RUNNING"] == 1
+    assert api.ended(cancelled, seconds=PATIENCE) == {"FAILED": 1}
+    assert api.job(cancelled)["reason"].startswith("CANCELLED: cancelled by request")
+    assert api.job(waits)["reason"].startswith("HELD: ")
+    alive = {api.job(batch_id)["slurm_job_id"] for batch_id in (stays, waits)}
+    shown: set[str] = set()
+
+    def as_it_should_be() -> bool:
+        nonlocal shown
+        shown = {row.split("|")[0] for row in api.squeue("--array")}
+        return alive <= shown and shown.isdisjoint(doomed)
+
+    until(as_it_should_be, lambda: f"{shown} in Slurm, with {alive} and without {doomed} wanted")
+
+
+def held(api: Api) -> str:
+    """A batch that waits for a whole node, and then somebody holds it."""
+    cpus = int(api.box.run(["sinfo", "-h", "-o", "%c"]).stdout.split()[0])
+    batch_id = api.submit(tool_id="probe", hardware={"cpu": cpus, "memory": 16})
+    api.until(batch_id, lambda each: each["submitted_jobs"]["RUNNABLE"] == 1)
+    api.box.run(["scontrol", "hold", api.job(batch_id)["slurm_job_id"]])
+    until(lambda: api.job(batch_id)["reason"].startswith("HELD: "))
+    return batch_id
 
 
 def miss_the_end(api: Api) -> None:
@@ -107,7 +137,7 @@ def miss_the_end(api: Api) -> None:
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
     try:
-        until(lambda: len(api.squeue("--states=all")) == 1)
+        until(lambda: len(api.squeue("--states=all")) == 4)
     finally:
         os.kill(pid, signal.SIGCONT)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from itertools import pairwise
@@ -29,20 +29,6 @@ from slurmbatch.states import ENDS
 from slurmbatch.submitter import Terms
 
 from .world import ALICE, BOB, GRACE, Fate, Killed, World
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path, array_size=2)
-    yield made
-    made.store.close()
-
-
-@pytest.fixture
-def fenced(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path, claims=True)
-    yield made
-    made.store.close()
 
 
 def states(world: World, batch_id: str) -> list[ArrayState]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -31,20 +31,6 @@ from slurmbatch.slurm.port import SubmitRequest
 from slurmbatch.states import ENDS
 
 from .world import ALICE, BOB, GRACE, World
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path, array_size=2)
-    yield made
-    made.store.close()
-
-
-@pytest.fixture
-def fenced(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path, claims=True)
-    yield made
-    made.store.close()
 
 
 def state(world: World, batch_id: str) -> ArrayState:
