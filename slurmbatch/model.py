@@ -440,6 +440,20 @@ class JobReport:
 
 
 @dataclass(frozen=True, slots=True)
+class JobUsage:
+    """What one array task used, of all its steps: the most memory that one had, in MiB, and the
+    seconds of CPU time of all. None: not measured. `tag` is the name that it ran under, and
+    `complete` says that no step of it goes on."""
+
+    array_job_id: int
+    task: int
+    tag: str
+    max_rss: float | None
+    cpu_time: float | None
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Submission:
     """Slurm's answer to an accepted sbatch."""
 

@@ -26,6 +26,7 @@ from slurmbatch.poller.losses import Gone, Losses
 from slurmbatch.poller.pace import Pace
 from slurmbatch.poller.sources import Accounting, Rows, Sources
 from slurmbatch.poller.strays import EndStray, Strays
+from slurmbatch.poller.usage import Usages
 from slurmbatch.states import ENDS
 from slurmbatch.store import Store
 
@@ -72,6 +73,7 @@ class Poller:
     def __post_init__(self) -> None:
         self._strays = Strays(self.store, self.end_stray)
         self._losses = Losses(self.store, self.doorbell, self.claims)
+        self._usages = Usages(self.store, self.sources)
         self._evidence = Evidence(self.log_dir, self.claims)
 
     def tick(self, now: float) -> float:
@@ -97,12 +99,15 @@ class Poller:
         looks = self._looks(arrays, live)
         self._evidence.forget()
         self._by_slurmctld(self._afresh(arrays), looks, now)
+        if self._usages.is_starved(now):
+            self._usages.look(now)
         accounting = self.sources.ended(_to_ask(arrays, looks), now)
         if accounting is not None:
             self._evidence.forget()
             self._by_accounting(self._afresh(arrays), looks, accounting, now)
         if live is not None:
             self._strays.look(arrays, live, now)
+        self._usages.look(now)
         return live is not None
 
     def _is_lively(self, arrays: Sequence[ArraySpec]) -> bool:
@@ -115,7 +120,9 @@ class Poller:
 
     def _is_idle(self, arrays: Sequence[ArraySpec], now: float) -> bool:
         down = any(map(self.sources.health.is_down, ("slurmctld", "slurmdbd")))
-        return not arrays and not down and 0 <= now - self._looked_at < IDLE_LOOK_EVERY
+        if arrays or down or self._usages.is_due(now):
+            return False
+        return 0 <= now - self._looked_at < IDLE_LOOK_EVERY
 
     def _forget(self) -> None:
         for memory in self._memories.values():

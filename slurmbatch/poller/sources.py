@@ -16,7 +16,7 @@ from slurmbatch.doorbell import Doorbell
 from slurmbatch.errors import SlurmUnreachable
 from slurmbatch.health import Health
 from slurmbatch.journal import get
-from slurmbatch.model import JobReport
+from slurmbatch.model import JobReport, JobUsage
 from slurmbatch.poller.aside import Question
 from slurmbatch.slurm.port import SlurmPort
 from slurmbatch.store import Store
@@ -26,6 +26,8 @@ FACTS_EVERY = 60.0
 QUESTIONS_A_TICK = 2
 # What fits well into one command, and what slurmdbd finds in a moment.
 IDS_A_QUESTION = 5000
+# Seconds. What a job used is nothing to wait for.
+WAITS_FOR_USAGE = 0.2
 Rows = Mapping[str, Sequence[JobReport]]
 
 
@@ -35,6 +37,15 @@ class Accounting:
 
     asked: frozenset[int] = frozenset()
     rows: Rows | None = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What accounting said of the use of these tasks; `told` None: it could not be asked."""
+
+    asked: frozenset[tuple[int, int]]
+    told: Sequence[JobUsage] | None
+    error: str = ""
 
 
 @dataclass
@@ -60,6 +71,7 @@ class Sources:
     _asked: int = 0
     _owes_accounting: bool = False
     _last_id: int = 0
+    _use: tuple[frozenset[tuple[int, int]], Question[list[JobUsage]]] | None = None
     _told: Accounting | None = None
     _kept: Accounting | None = None
 
@@ -133,6 +145,30 @@ class Sources:
             return None
         self._question = None
         return asked, question.answer()
+
+    def usage(self, tasks: frozenset[tuple[int, int]], now: float) -> Usage | None:
+        """What accounting has of the use of these tasks, or of those that an earlier tick has asked
+        about; None: no answer yet, or no question left in this tick."""
+        try:
+            return self._used(tasks)
+        except SlurmUnreachable as error:
+            # Whether accounting is down is for the other question to find out.
+            (asked, _), self._use = self._use or (tasks, None), None
+            return Usage(asked, None, error.detail)
+
+    def _used(self, tasks: frozenset[tuple[int, int]]) -> Usage | None:
+        if self._use is None:
+            if not tasks or self._asked >= QUESTIONS_A_TICK or self.health.is_down("slurmdbd"):
+                return None
+            self._asked += 1
+            if self.patience is None:
+                return Usage(tasks, self.slurm.usage(tasks))
+            self._use = tasks, Question(lambda: self.slurm.usage(tasks))
+        asked, question = self._use
+        if not question.is_answered(WAITS_FOR_USAGE):
+            return None
+        told, self._use = question.answer(), None
+        return Usage(asked, told)
 
     def _next(self, ids: set[int]) -> frozenset[int]:
         """As many as one question may have, going on where the last one ended."""

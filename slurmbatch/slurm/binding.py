@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from slurmbatch.errors import SlurmAmbiguous, SlurmBusy, SlurmRefused, SlurmUnreachable
-from slurmbatch.model import JobReport, SlurmFacts, Submission
+from slurmbatch.model import JobReport, JobUsage, SlurmFacts, Submission
 from slurmbatch.slurm import parse, quirks
 from slurmbatch.slurm.commands import CommandSlurm
 from slurmbatch.slurm.helper import ROW
@@ -83,6 +83,9 @@ class BindingSlurm:
 
     def ended(self, slurm_job_ids: Collection[int]) -> list[JobReport]:
         return self.commands.ended(slurm_job_ids)
+
+    def usage(self, tasks: Collection[tuple[int, int]]) -> list[JobUsage]:
+        return self.commands.usage(tasks)
 
     def close(self) -> None:
         """Ends the helper processes; the next call starts them again."""

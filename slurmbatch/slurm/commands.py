@@ -24,7 +24,7 @@ from slurmbatch.errors import (
     SlurmRefused,
     SlurmUnreachable,
 )
-from slurmbatch.model import JobReport, SlurmFacts, Submission
+from slurmbatch.model import JobReport, JobUsage, SlurmFacts, Submission
 from slurmbatch.slurm import parse, quirks
 from slurmbatch.slurm.port import SubmitRequest
 
@@ -117,6 +117,14 @@ class CommandSlurm:
         ids = ",".join(str(number) for number in sorted(slurm_job_ids))
         return self._sacct(f"--jobs={ids}") if ids else []
 
+    def usage(self, tasks: Collection[tuple[int, int]]) -> list[JobUsage]:
+        ids = ",".join(f"{array}_{task}" for array, task in sorted(tasks))
+        if not ids:
+            return []
+        nonce = secrets.token_hex(8)
+        text = self._accounting(nonce, parse.USAGE_FIELDS, "--noconvert", f"--jobs={ids}")
+        return list(parse.usage(text, nonce))
+
     # --- what another way to Slurm borrows ------------------------------------------------------
 
     def version(self) -> str:
@@ -146,14 +154,17 @@ class CommandSlurm:
     def _sacct(self, *which: str) -> list[JobReport]:
         # Never with -S: sacct then selects by eligible time and misses what is held or waits.
         nonce = secrets.token_hex(8)
+        text = self._accounting(nonce, parse.ENDED_FIELDS, "--allocations", *which)
+        return list(parse.ended(text, nonce))
+
+    def _accounting(self, nonce: str, fields: Sequence[str], *which: str) -> str:
         try:
-            answer = self._ask(
-                "sacct", "--allocations", "--noheader", "--parsable2", f"--delimiter=|{nonce}|",
-                f"--format={','.join(parse.ENDED_FIELDS)}", *which,
-            )  # fmt: skip
+            return self._ask(
+                "sacct", "--noheader", "--parsable2", f"--delimiter=|{nonce}|",
+                f"--format={','.join(fields)}", *which,
+            ).stdout  # fmt: skip
         except SlurmUnreachable as error:
             raise AccountingUnreachable(error.detail) from error
-        return list(parse.ended(answer.stdout, nonce))
 
     def _ask(self, program: str, *arguments: str) -> Answer:
         answer = self._run(program, *arguments)

@@ -7,9 +7,10 @@ newline or a `|`: a row that somebody's job name forged does not have it and is 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 
-from slurmbatch.model import JobReport, SlurmFacts
+from slurmbatch.model import JobReport, JobUsage, SlurmFacts
 
 # squeue -O fields, the tag (free text, anybody's) last. squeue(1).
 LIVE_FIELDS = (
@@ -44,9 +45,18 @@ ENDED_FIELDS = (
     "JobName",
 )
 
+# Of each task and its steps; a step may have any name.
+USAGE_FIELDS = ("JobID", "State", "MaxRSS", "TotalCPU", "JobName")
+
 _RANGE = re.compile(r"(\d{1,10})(?:-(\d{1,10})(?::(\d{1,10}))?)?", re.ASCII)
 _SACCT_ID = re.compile(r"(\d{1,10})_(?:\[([^\]]*)\]|(\d{1,10}))", re.ASCII)
 _SUBMITTED = re.compile(r"(\d{1,10})(?:;[\w.-]+)?", re.ASCII)
+_STEP_ID = re.compile(r"(\d{1,10})_(\d{1,10})(?:\.(.+))?", re.ASCII)
+_STEP_ENDS = frozenset(
+    {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL"}
+)
+_SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)([KMGTP]?)", re.ASCII)
+_CPU_TIME = re.compile(r"(?:(?:(\d{1,6})-)?(\d{1,4}):)?(\d{1,4}):(\d{1,4}(?:\.\d{1,9})?)", re.ASCII)
 # Stands for the nonce, which is another one in each answer.
 _MARK = "\x1e"
 _MAX_TASK = 4_000_001
@@ -161,6 +171,35 @@ def ended(text: str, nonce: str) -> Iterator[JobReport]:
         )
 
 
+def usage(text: str, nonce: str) -> Iterator[JobUsage]:
+    """Rows of `sacct -n -P --noconvert --delimiter=|nonce|` with USAGE_FIELDS: each task, followed
+    by its steps. A task without a step has used nothing that is known."""
+    names: dict[tuple[int, int], str] = {}
+    steps: dict[tuple[int, int], list[Mapping[str, str]]] = defaultdict(list)
+    for line in text.split("\n"):
+        row = _row(line, f"|{nonce}|", USAGE_FIELDS, trailing=False)
+        match = _STEP_ID.fullmatch(row["JobID"]) if row else None
+        if row is None or match is None:
+            continue
+        task = int(match[1]), int(match[2])
+        if match[3] is None:
+            names[task] = row["JobName"]
+        else:
+            steps[task].append(row)
+    for task, name in names.items():
+        yield _used(task, name, steps[task])
+
+
+def _used(task: tuple[int, int], name: str, steps: Sequence[Mapping[str, str]]) -> JobUsage:
+    sizes = [size for row in steps if (size := _mebibytes(row["MaxRSS"])) is not None]
+    times = [time for row in steps if (time := _cpu_seconds(row["TotalCPU"])) is not None]
+    over = all(_sacct_state(row["State"])[0] in _STEP_ENDS for row in steps)
+    return JobUsage(
+        *task, name, max(sizes, default=None), round(sum(times), 3) if times else None,
+        complete=bool(steps) and over,
+    )  # fmt: skip
+
+
 def facts(version: str, config: str) -> SlurmFacts | None:
     """`slurmctld -V`-like text and `scontrol show config`; None where the limits are missing."""
     values = {
@@ -200,6 +239,22 @@ def _time(text: str) -> float | None:
     """Epoch seconds, as SLURM_TIME_FORMAT=%s gives them; `Unknown`, `N/A`, `None`, `0`: None."""
     return float(text) if text.isascii() and text.isdigit() and 0 < len(text) < 12 and int(text) \
         else None  # fmt: skip
+
+
+def _mebibytes(text: str) -> float | None:
+    """`64933888`, or with a unit: `63412K`, `1.5G`. Nothing, or 0: it was not measured."""
+    match = _SIZE.fullmatch(text)
+    size = float(match[1]) * 1024.0 ** "BKMGTP".index(match[2] or "B") / 2**20 if match else 0.0
+    return round(size, 1) or None
+
+
+def _cpu_seconds(text: str) -> float | None:
+    """`00:03.217`, `01:02:03`, `2-03:04:05` -> seconds."""
+    match = _CPU_TIME.fullmatch(text)
+    if match is None:
+        return None
+    days, hours, minutes, seconds = (float(each or 0) for each in match.groups())
+    return round(((days * 24 + hours) * 60 + minutes) * 60 + seconds, 3)
 
 
 def _nodes(text: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Protocol
 
-from slurmbatch.model import JobReport, SlurmFacts, SlurmOptions, Submission
+from slurmbatch.model import JobReport, JobUsage, SlurmFacts, SlurmOptions, Submission
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +72,8 @@ class SlurmPort(Protocol):
     def ended(self, slurm_job_ids: Collection[int]) -> list[JobReport]:
         """What accounting knows of these arrays, a few thousand at most: one question. No ids: no
         question, no rows."""
+
+    def usage(self, tasks: Collection[tuple[int, int]]) -> list[JobUsage]:
+        """What accounting knows of the use of these tasks, each the array's id and its number, a
+        thousand at most: one question. It may not have all of them. Raises
+        `AccountingUnreachable`."""

@@ -14,6 +14,7 @@ from slurmbatch.store.idempotency import Idempotency
 from slurmbatch.store.ids import is_id, new_id, new_tag, tag_like
 from slurmbatch.store.keys import Keys
 from slurmbatch.store.models import MetaRow
+from slurmbatch.store.usage import Usages
 
 __all__ = [
     "Caps",
@@ -38,6 +39,7 @@ class Store:
         self.keys = Keys(database)
         self.batches = Batches(database)
         self.arrays = Arrays(database)
+        self.usage = Usages(database)
         self.gates = Gates(database)
         self.retries = Retries(database)
 

@@ -29,8 +29,11 @@ PATH = [str(Path(__file__).parents[1] / "fakes"), *sys.path]
 
 # What a job does, and what the fake is told to make of it.
 SUCCEED, EXIT_3, EXIT_137, DIE, STAY = "exit 0", "exit 3", "exit 137", "kill -9 $$", "sleep 600"
+# Some memory and CPU time, for long enough to be measured.
+WORK = "x=$(head -c 5000000 /dev/zero | tr '\\0' x); for i in {1..99999}; do :; done; sleep 2"
 ENDS: dict[str, dict[str, Any]] = {
     SUCCEED: {},
+    WORK: {},
     EXIT_3: {"state": "FAILED", "code": 3},
     EXIT_137: {"state": "FAILED", "code": 137},
     DIE: {"state": "FAILED", "signal": 9},

@@ -19,7 +19,7 @@ from slurmbatch.sandbox import Sandbox
 from slurmbatch.script import quote
 from slurmbatch.slurm.parse import LIVE_FIELDS
 from tests.contract.conftest import MAX_JOBS
-from tests.contract.sites import DIE, EXIT_3, EXIT_137, STAY, SUCCEED, RealSite, Site
+from tests.contract.sites import DIE, EXIT_3, EXIT_137, STAY, SUCCEED, WORK, RealSite, Site
 
 
 def numbers(rows: list[JobReport]) -> list[int]:
@@ -218,6 +218,30 @@ class TestLooking:
 
 def _with(rows: list[JobReport], state: str) -> list[JobReport]:
     return [row for row in rows if row.state == state]
+
+
+class TestUse:
+    def test_of_tasks_that_have_ended(self, site: Site) -> None:
+        request = site.request(WORK, n=3, memory=100)
+        number = site.run(request)
+        wanted = {(number, 1), (number, 3)}
+        site.until(lambda: [each.complete for each in site.slurm.usage(wanted)] == [True, True])
+        found = site.slurm.usage(wanted)
+        assert {(each.array_job_id, each.task) for each in found} == wanted
+        assert {each.tag for each in found} == {request.tag}
+        for each in found:
+            assert each.max_rss is not None and 1 < each.max_rss < 100
+            assert each.cpu_time is not None and each.cpu_time > 0.1
+
+    def test_of_one_that_runs_is_not_complete(self, site: Site) -> None:
+        request = site.request(STAY, n=1)
+        number = site.run(request)
+        site.until(lambda: site.states(request.tag) == {"RUNNING"})
+        assert not any(each.complete for each in site.slurm.usage({(number, 1)}))
+        site.slurm.cancel(number)
+
+    def test_no_tasks_are_no_question(self, site: Site) -> None:
+        assert site.slurm.usage([]) == []
 
 
 class TestTrouble:

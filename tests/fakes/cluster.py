@@ -32,6 +32,8 @@ class FakeTask:
     node: str = ""
     restarts: int = 0
     by: int | None = None
+    max_rss: float = 10.0
+    cpu_time: float = 1.0
 
 
 @dataclass

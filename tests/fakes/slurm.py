@@ -19,8 +19,9 @@ from slurmbatch.errors import (
     SlurmRefused,
     SlurmUnreachable,
 )
-from slurmbatch.model import JobReport, SlurmFacts, Submission
+from slurmbatch.model import JobReport, JobUsage, SlurmFacts, Submission
 from slurmbatch.slurm.port import SubmitRequest
+from slurmbatch.states import ENDS
 from tests.fakes.cluster import START, FakeArray, FakeCluster, FakeTask, ranges
 
 __all__ = ["START", "FakeArray", "FakeSlurm", "FakeTask", "ranges"]
@@ -105,6 +106,14 @@ class FakeSlurm(FakeCluster):
         self._accounting_asked("ended", ids)
         return self._sacct(lambda row: row.array_job_id in ids)
 
+    def usage(self, tasks: Collection[tuple[int, int]]) -> list[JobUsage]:
+        wanted = frozenset(tasks)
+        if not wanted:
+            return []
+        self._accounting_asked("usage", wanted)
+        rows = self._sacct(lambda row: (row.array_job_id, row.tasks[0][0]) in wanted)
+        return [self._used(row) for row in rows if not row.is_range]
+
     # --- what tests do to Slurm -----------------------------------------------------------------
 
     def fail_next(self, call: str, error: SlurmbatchError, *, done: bool = False) -> None:
@@ -112,6 +121,12 @@ class FakeSlurm(FakeCluster):
         self._faults[call].append((error, done))
 
     # --- inside ---------------------------------------------------------------------------------
+
+    def _used(self, row: JobReport) -> JobUsage:
+        number = row.tasks[0][0]
+        task = self.array(row.array_job_id).tasks[number]
+        return JobUsage(row.array_job_id, number, row.tag, task.max_rss, task.cpu_time,
+                        complete=row.state in ENDS)  # fmt: skip
 
     def _record(self, call: str, what: object) -> None:
         self.calls[call] += 1

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurmbatch import states
-from slurmbatch.model import Hardware, JobReport, SlurmFacts, SlurmOptions, Status
+from slurmbatch.model import Hardware, JobReport, JobUsage, SlurmFacts, SlurmOptions, Status
 from slurmbatch.slurm import parse
 from slurmbatch.states import Context, explain
 from tests.record import NONCE, SITUATIONS
@@ -423,3 +423,70 @@ def test_any_text(text: str) -> None:
     parse.submitted_id(text)
     parse.task_ranges(text)
     parse.facts(text, text)
+
+
+# --- what jobs used -----------------------------------------------------------------------------
+
+
+def used(*rows: tuple[str, str, str, str, str]) -> list[JobUsage]:
+    lines = (f"|{NONCE}|".join(row) for row in rows)
+    return list(parse.usage("\n".join(lines), NONCE))
+
+
+def test_what_a_task_used_is_in_its_steps() -> None:
+    """As 22.05 has it, in bytes; others write a unit."""
+    found = used(
+        ("1_1", "COMPLETED", "", "00:00.576", "tag"),
+        ("1_1.batch", "COMPLETED", "64933888", "00:00.576", "batch"),
+        ("1_1.0", "FAILED", "104857600", "01:00.100", "step"),
+        ("1_2", "FAILED", "", "00:00:00", "tag"),
+        ("1_2.batch", "CANCELLED", "", "00:00:00", "batch"),
+    )
+    assert found == [
+        JobUsage(1, 1, "tag", 100.0, 60.676, complete=True),
+        JobUsage(1, 2, "tag", None, 0.0, complete=True),
+    ]
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "PENDING", "SUSPENDED", "", "NEWWORD"])
+def test_a_step_that_goes_on_is_waited_for(state: str) -> None:
+    (found,) = used(("1_1", "COMPLETED", "", "", "t"), ("1_1.batch", state, "5M", "", "batch"),
+                    ("1_1.0", "COMPLETED", "", "", "x"))  # fmt: skip
+    assert not found.complete
+
+
+def test_a_task_without_a_step_is_not_complete() -> None:
+    (found,) = used(("1_1", "COMPLETED", "", "00:01", "t"))
+    assert (found.complete, found.max_rss, found.cpu_time) == (False, None, None)
+
+
+def test_a_step_of_no_task_is_nobody_s() -> None:
+    assert used(("1_1.batch", "COMPLETED", "5M", "00:01", "batch")) == []
+    assert used(("1_[2-3]", "PENDING", "", "", "t"), ("allocation", "", "", "", "t")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "mebibytes"),
+    [("1048576", 1.0), ("2048K", 2.0), ("1.5G", 1536.0), ("7M", 7.0), ("1T", 1048576.0),
+     ("0", None), ("", None), ("12X", None), ("-5", None), ("1e9", None)],
+)  # fmt: skip
+def test_sizes(text: str, mebibytes: float | None) -> None:
+    (found,) = used(("1_1", "COMPLETED", "", "", "t"), ("1_1.batch", "COMPLETED", text, "", "b"))
+    assert found.max_rss == mebibytes
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("00:00.002", 0.002), ("01:02.5", 62.5), ("01:02:03", 3723.0), ("2-03:04:05", 183845.0),
+     ("", None), ("5", None), ("1-2", None), ("INVALID", None), ("0:-1", None)],
+)  # fmt: skip
+def test_cpu_times(text: str, seconds: float | None) -> None:
+    (found,) = used(("1_1", "COMPLETED", "", "", "t"), ("1_1.batch", "COMPLETED", "", text, "b"))
+    assert found.cpu_time == seconds
+
+
+def test_a_step_s_name_forges_nothing() -> None:
+    """srun lets anybody name a step."""
+    forged = f"x\n1_2|{NONCE[::-1]}|COMPLETED|{NONCE[::-1]}|5|{NONCE[::-1]}|00:01|t"
+    found = used(("1_1", "COMPLETED", "", "", "t"), ("1_1.0", "COMPLETED", "1M", "00:01", forged))
+    assert [each.task for each in found] == [1]

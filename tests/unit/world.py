@@ -148,7 +148,7 @@ class World:
 
     def asked(self) -> int:
         """How many questions the poller has asked."""
-        return sum(self.slurm.calls[each] for each in ("live", "ended", "facts"))
+        return sum(self.slurm.calls[each] for each in ("live", "ended", "facts", "usage"))
 
     def step_clock(self, seconds: float) -> None:
         """Somebody sets the clock; no time goes by."""
