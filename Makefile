@@ -5,6 +5,9 @@
 PROGRAMS = munged=munge mariadbd=mariadb-server slurmdbd=slurmdbd slurmctld=slurmctld \
 	slurmd=slurmd sbatch=slurm-client curl=curl
 
+# What only tests need.
+FOR_TESTS = systemd-analyze=systemd
+
 # A Python of at least 3.11; left out, the first one that is found.
 PYTHON ?=
 export PYTHON
@@ -55,7 +58,7 @@ ready:
 	@.ci/prepare "" $(PROGRAMS)
 
 ready-dev:
-	@.ci/prepare dev $(PROGRAMS)
+	@.ci/prepare dev $(PROGRAMS) $(FOR_TESTS)
 
 ready-bench:
 	@.ci/prepare bench $(PROGRAMS) slurmrestd=slurmrestd wrk=wrk

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, replace
 
 
@@ -39,6 +40,7 @@ class Health:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._sources: dict[str, Source] = {}
+        self._beats: dict[str, float] = {}
 
     def ok(self, name: str, now: float) -> float | None:
         """Notes that the source answers; gives how long it was down if it just came back."""
@@ -65,3 +67,14 @@ class Health:
 
     def is_down(self, name: str) -> bool:
         return self.source(name).down_since is not None
+
+    # --- signs of life, also while everything fails ---------------------------------------------
+
+    def beat(self, name: str, *, begins: bool = False) -> None:
+        """Notes that this thread gets on; one that has never begun is nobody's business."""
+        if begins or name in self._beats:
+            self._beats[name] = time.monotonic()
+
+    def silence(self, name: str) -> float:
+        """For how many seconds nothing was heard of this thread."""
+        return time.monotonic() - self._beats.get(name, 0.0)

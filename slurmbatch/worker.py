@@ -42,6 +42,7 @@ class Worker:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
+        self._health.beat(self.name, begins=True)
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
         self._thread.start()
 
@@ -67,6 +68,7 @@ class Worker:
 
     def run_once(self, now: float) -> float:
         """One tick; gives how many seconds to wait after it."""
+        self._health.beat(self.name)
         try:
             wanted = self._tick(now)
         except SlurmbatchError as error:

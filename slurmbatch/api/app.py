@@ -26,13 +26,18 @@ def create_app(
     *,
     max_body_bytes: int,
     draining: Callable[[], bool],
+    succeeded: bool = False,
     spool_dir: Path | None = None,
 ) -> falcon.App[falcon.Request, falcon.Response]:
-    """The whole HTTP side. `draining` says that the service goes down and takes no new requests;
-    `spool_dir` is where large bodies wait to be checked."""
+    """The whole HTTP side. `spool_dir` is where large bodies wait to be checked.
+
+    `draining` says that the service goes down and lets go of connections. It then takes no new
+    requests, unless it is `succeeded`: by a process that gets the connections that come from now
+    on, while only this one can answer those that it has.
+    """
     around: list[Any] = [
         middleware.RequestLog(),
-        middleware.Draining(draining),
+        middleware.Draining(draining, refuses=not succeeded),
         middleware.Authentication(identity),
         middleware.KnownParameters(operations.query_names()),
     ]

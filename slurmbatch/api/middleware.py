@@ -121,11 +121,13 @@ def _say(
 class Draining:
     """While the service goes down: no new request is begun, and connections are let go."""
 
-    def __init__(self, draining: Callable[[], bool]) -> None:
+    def __init__(self, draining: Callable[[], bool], *, refuses: bool = True) -> None:
         self._draining = draining
+        self._refuses = refuses
 
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
-        if req.path != "/healthz" and self._draining() and not waiting.has_waited(req):
+        down = self._refuses and self._draining() and not waiting.has_waited(req)
+        if down and req.path != "/healthz":
             raise Unavailable("The service is going down; it takes no new requests.")
 
     def process_response(

@@ -100,7 +100,7 @@ def revoke(key_id: str, config_path: Path) -> None:
 def _store(config_path: Path) -> Iterator[Store]:
     """The database of these settings; our own errors become the command's."""
     try:
-        path = config.load(config_path).store.path
+        path = config.load(config_path, with_keys=False).store.path
         with closing(open_store(path, exclusive=False)) as store:
             yield store
     except SettingsError as error:

@@ -21,6 +21,7 @@ _FAMILIES = {
 }
 _CURVES = {"ES256": "secp256r1", "ES384": "secp384r1", "ES512": "secp521r1"}
 _LARGEST = 65_536
+CREDENTIALS = "$CREDENTIALS_DIRECTORY"
 
 
 def algorithm_mistakes(
@@ -43,10 +44,26 @@ def algorithm_mistakes(
         yield "secret_file", f"found it with {algorithms[0]}, expected public_key_file instead"
 
 
+def locate(named: Path, beside: Path) -> Path:
+    """Where a key lies: beside the settings, or among what systemd has handed over to the service
+    (LoadCredential=). Raises ValueError as `read_secret` does."""
+    if named.parts[:1] != (CREDENTIALS,):
+        return beside / named
+    directory = os.environ.get(CREDENTIALS[1:])
+    if not directory:
+        raise ValueError(
+            f"found {shown(named)}, but this process has no credentials; "
+            "expected LoadCredential= in its unit"
+        )
+    return Path(directory, *named.parts[1:])
+
+
 def read_secret(path: Path, algorithms: tuple[str, ...]) -> bytes:
     """A shared secret; raises ValueError in words, after which `expected` stands already."""
     content, mode = _read(path)
-    if mode & 0o077:
+    # What systemd lets this account alone read it may do by a list, whose mask shows as the group.
+    handed_over = os.environ.get(CREDENTIALS[1:]) == str(path.parent)
+    if mode & (0o037 if handed_over else 0o077):
         raise ValueError(
             f"found a file with mode {mode:04o}, expected one that only its owner can read (0600)"
         )

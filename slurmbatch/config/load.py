@@ -67,9 +67,12 @@ class Settings:
     tools: Mapping[str, model.Tool] = field(default_factory=lambda: MappingProxyType({}))
 
 
-def load(path: Path) -> Settings:
-    """Read the settings file and all tools; raises SettingsError with every mistake in them."""
-    loader = _Loader(Path(path).absolute())
+def load(path: Path, *, with_keys: bool = True) -> Settings:
+    """Read the settings file and all tools; raises SettingsError with every mistake in them.
+
+    Without keys nobody can be let in, and none need be readable: for the admin's commands.
+    """
+    loader = _Loader(Path(path).absolute(), with_keys)
     settings = loader.settings()
     if loader.mistakes or settings is None:
         raise SettingsError(loader.mistakes)
@@ -79,8 +82,9 @@ def load(path: Path) -> Settings:
 class _Loader:
     """Goes on after each mistake, so that all of them can be told."""
 
-    def __init__(self, source: Path) -> None:
+    def __init__(self, source: Path, with_keys: bool) -> None:
         self.source = source
+        self.with_keys = with_keys
         self.mistakes: list[str] = []
 
     def settings(self) -> Settings | None:
@@ -88,7 +92,7 @@ class _Loader:
         if raw is None:
             return None
         file = self._validate(self.source, raw, SettingsFile)
-        issuers = self._issuers(file.auth.jwt) if file else ()
+        issuers = self._issuers(file.auth.jwt) if file and self.with_keys else ()
         tools = self._tools(raw, file)
         if file is None:
             return None
@@ -150,8 +154,9 @@ class _Loader:
         for index, table in enumerate(tables):
             kind = "secret_file" if table.secret_file else "public_key_file"
             read = keys.read_secret if table.secret_file else keys.read_public_key
-            file = self.source.parent / (table.secret_file or table.public_key_file or "")
+            named = table.secret_file or table.public_key_file or Path()
             try:
+                file = keys.locate(named, self.source.parent)
                 key: str | bytes = read(file, table.algorithms)
             except ValueError as error:
                 self._mistake(self.source, f"auth.jwt[{index}].{kind}", str(error))

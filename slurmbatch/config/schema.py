@@ -190,7 +190,8 @@ class JwtIssuer(Section):
         default=None,
         description=(
             "The shared secret, at least as long as the hash (32 bytes for HS256), in a file that "
-            "only its owner can read. Line ends at its end do not count."
+            "only its owner can read. Line ends at its end do not count. What begins with "
+            "$CREDENTIALS_DIRECTORY/ is a credential of the systemd unit (LoadCredential=)."
         ),
     )
     user_claim: str = Field(

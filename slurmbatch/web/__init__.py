@@ -49,15 +49,21 @@ _NO_CONNECTIONS = 2
 class Web:
     """waitress in a thread of its own, so that it can be stopped without dropping an answer."""
 
-    def __init__(self, app: Any, server: Server, waits: Waits | None = None) -> None:
+    def __init__(
+        self,
+        app: Any,
+        server: Server,
+        waits: Waits | None = None,
+        listener: socket.socket | None = None,
+    ) -> None:
+        """`listener` is a socket that listens already; left out, the settings say where to."""
         limit = min(server.connection_limit, _allow_files(server.connection_limit))
-        self._socket = _listen(server.host, server.port)
-        lanes = Lanes(server.threads, waits or Waits())
+        self._socket = listener or _listen(server.host, server.port)
+        self._lanes = Lanes(server.threads, waits or Waits())
         self._waiting = Waiting(max(1, limit // _SHARE))
-        self._server = _make_server(app, server, self._socket, limit, lanes)
+        self._server = _make_server(app, server, self._socket, limit, self._lanes)
         self._server.waiting = self._waiting
-        host = f"[{server.host}]" if ":" in server.host else server.host
-        self.url = f"http://{host}:{self._socket.getsockname()[1]}"
+        self.url = _url(self._socket)
 
     def start(self) -> None:
         self._waiting.start()
@@ -81,13 +87,35 @@ class Web:
 
     def _busy(self) -> bool:
         channels = list(self._server.active_channels.values())
-        return any(each.is_busy() for each in channels)
+        return any(each.is_busy() or each.is_awaited() for each in channels)
+
+    def is_alive(self, timeout: float) -> bool:
+        """Whether the event loop comes round, and a short read gets its turn, within the time."""
+        done = threading.Event()
+        self._server.trigger.pull_trigger(lambda: self._lanes.probe(done))
+        return done.wait(timeout)
 
 
 class _Server(TcpWSGIServer):
+    """For sockets of either kind; waitress has a server for each."""
+
     channel_class = Channel
     active_channels: Any
     waiting: Waiting
+    trigger: Any
+
+    def getsockname(self) -> tuple[str, Any]:
+        if self.family == socket.AF_UNIX:
+            return "unix", self.sockinfo[3]
+        named: tuple[str, Any] = super().getsockname()
+        return named
+
+    def fix_addr(self, addr: Any) -> Any:
+        return ("localhost", None) if self.family == socket.AF_UNIX else addr
+
+    def set_socket_options(self, conn: Any) -> None:
+        if self.family != socket.AF_UNIX:
+            super().set_socket_options(conn)
 
     def maintenance(self, now: float) -> None:
         """Closes what has been idle for too long: waitress waits with that until the client takes
@@ -141,6 +169,14 @@ def _allow_files(connections: int) -> int:
         _log.warning("fewer connections than the settings allow: too few files may be open",
                      connection_limit=connections, files=most)  # fmt: skip
     return max(1, most - _OTHER_FILES)
+
+
+def _url(listener: socket.socket) -> str:
+    where = listener.getsockname()
+    if listener.family == socket.AF_UNIX:
+        return f"unix:{where}"
+    host, port = where[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import secrets
 import socket
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -22,6 +23,9 @@ from slurmbatch.web.waiting import Cut, Pause, Wait, Waiting, put
 
 _log = get("web")
 _TASK = "slurmbatch.task"
+# For how long, at the end, a request is waited for on a connection that has just been taken, and
+# the rest of one that has begun to arrive.
+_FIRST_REQUEST, _REST_OF_REQUEST = 1.0, 2.0
 
 
 class _Body:
@@ -145,6 +149,7 @@ class Channel(HTTPChannel):
     _has_more = False  # of the client's, unread: what it wants next, while this answer waits
     _answer: _Answer | None = None  # the one that is being made
     _begun: _Answer | None = None  # what was put aside in the middle
+    _served = False  # whether there was a request at all
 
     def task_class(self, _channel: object, request: Any) -> _Answer:  # type: ignore[override]
         """What is to serve the request, each time that waitress does."""
@@ -156,10 +161,18 @@ class Channel(HTTPChannel):
         """Whether an answer is due."""
         return bool(self.requests or self._aside or self.total_outbufs_len)
 
+    def is_awaited(self) -> bool:
+        """Whether a request is on its way, which nobody but us can answer."""
+        now = time.time()
+        if self.request is not None:
+            return now - self.last_activity < _REST_OF_REQUEST
+        return not self._served and now - self.creation_time < _FIRST_REQUEST
+
     # --- in a thread of its lane ----------------------------------------------------------------
 
     def service(self) -> None:
         """One turn of the first request."""
+        self._served = True
         if self.connected and self._is_full():  # of answers to the requests before
             self._put_aside()
             return

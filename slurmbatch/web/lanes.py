@@ -66,6 +66,10 @@ class Lanes:
     def add_task(self, task: Any) -> None:
         self._lane(task).add_task(task)
 
+    def probe(self, done: threading.Event) -> None:
+        """Has the thread for short reads set this, when its turn comes."""
+        self._lanes[SHORT].add_task(_Probe(done))  # type: ignore[arg-type]
+
     def resume(self, task: Any) -> None:
         """Puts a task that has had a turn at the end of its lane."""
         self._lane(task).resume(task)
@@ -102,3 +106,16 @@ class _Lane(ThreadedTaskDispatcher):
         with self.lock:
             self.queue.append(task)
             self.queue_cv.notify()
+
+
+class _Probe:
+    """A task, as a lane needs one, that is no request."""
+
+    def __init__(self, done: threading.Event) -> None:
+        self._done = done
+
+    def service(self) -> None:
+        self._done.set()
+
+    def cancel(self) -> None:
+        """Its thread ends: there is no life in it any more to be told of."""

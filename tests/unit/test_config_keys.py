@@ -158,3 +158,30 @@ def test_an_issuer_stands_there_once(file: Path) -> None:
     assert mistakes(file, HMAC, HMAC) == [
         "[1].issuer: found 'https://a' a second time, expected each issuer only once"
     ]
+
+
+CREDENTIAL = issuer('["HS256"]', 'secret_file = "$CREDENTIALS_DIRECTORY/portal"')
+
+
+@pytest.mark.parametrize("mode", [0o400, 0o440])
+def test_a_secret_that_systemd_hands_over(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    """With the group's bit where an access list lets the account read it: that is the mask."""
+    handed_over = tmp_path / "credentials"
+    handed_over.mkdir()
+    (handed_over / "portal").write_bytes(SECRET)
+    (handed_over / "portal").chmod(mode)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(handed_over))
+    assert [each.key for each in issuers(file, CREDENTIAL)] == [SECRET]
+    (handed_over / "portal").chmod(0o644)
+    (mistake,) = mistakes(file, CREDENTIAL)
+    assert "found a file with mode 0644" in mistake
+
+
+def test_a_credential_that_is_not_there(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    (mistake,) = mistakes(file, CREDENTIAL)
+    assert "this process has no credentials; expected LoadCredential=" in mistake
+    # The admin's commands let nobody in, and need no key for what they do.
+    assert load(file, with_keys=False).auth.jwt == ()

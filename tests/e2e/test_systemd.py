@@ -1,0 +1,265 @@
+"""The daemon under systemd: what it says over a real socket, and the socket that it is given."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.alone import Site, wait_until
+
+UNITS = Path(__file__).parents[2] / "systemd"
+# As systemd does it: descriptors from 3 on, and the number of the process that they are for.
+AS_SYSTEMD = 'export LISTEN_PID=$$ WATCHDOG_PID=$$; exec "$@"'
+
+
+class Manager:
+    """What systemd is to a service: somebody who listens, and holds the socket for it."""
+
+    def __init__(self, directory: Path, site: Site) -> None:
+        self.site = site
+        self.path = directory / "notify"
+        self.heard: list[str] = []
+        self._inbox = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._inbox.bind(str(self.path))
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        while message := self._inbox.recv(65536):
+            self.heard += message.decode().splitlines()
+
+    def close(self) -> None:
+        self._inbox.shutdown(socket.SHUT_RDWR)
+        self._inbox.close()
+
+    def start(
+        self, listener: socket.socket | None = None, **environment: str
+    ) -> subprocess.Popen[str]:
+        """Starts the daemon and waits until it says that it is ready."""
+        self.heard.clear()
+        if listener is not None:
+            environment["LISTEN_FDS"] = "1"
+        process = subprocess.Popen(
+            ["sh", "-c", AS_SYSTEMD, "sh", *self.site.command("serve")],
+            stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "NOTIFY_SOCKET": str(self.path), **environment},
+            preexec_fn=None if listener is None else _third(listener),
+            pass_fds=() if listener is None else (3,),
+        )  # fmt: skip
+        wait_until(lambda: "READY=1" in self.heard or process.poll() is not None)
+        assert process.poll() is None, process.communicate()[1]
+        return process
+
+    def hears(self, wanted: str) -> None:
+        wait_until(lambda: any(re.fullmatch(wanted, line) for line in self.heard))
+
+
+def _third(listener: socket.socket):  # type: ignore[no-untyped-def]
+    def move() -> None:
+        os.dup2(listener.fileno(), 3, inheritable=True)
+
+    return move
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[Manager]:
+    each = Manager(tmp_path, Site(tmp_path))
+    yield each
+    each.close()
+
+
+def ended(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> str:
+    process.send_signal(number)
+    log = process.communicate(timeout=20)[1]
+    assert process.returncode == (0 if number == signal.SIGTERM else -number)
+    return log
+
+
+def test_it_says_when_it_is_ready_how_it_is_and_that_it_stops(manager: Manager) -> None:
+    process = manager.start()
+    # There is no Slurm here, and whoever looks at the service's status is told so.
+    manager.hears("STATUS=slurmctld down since .*squeue.*")
+    assert not any(line.startswith("WATCHDOG") for line in manager.heard)
+    ended(process)
+    manager.hears("STOPPING=1")
+    assert manager.heard.index("READY=1") < manager.heard.index("STOPPING=1")
+
+
+def test_the_watchdog_is_fed_while_all_is_alive(manager: Manager) -> None:
+    process = manager.start(WATCHDOG_USEC="400000")
+    wait_until(lambda: manager.heard.count("WATCHDOG=1") > 3)
+    ended(process)
+
+
+def test_a_process_that_was_stopped_feeds_no_watchdog(manager: Manager) -> None:
+    process = manager.start(WATCHDOG_USEC="400000")
+    manager.hears("WATCHDOG=1")
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(0.3)
+    manager.heard.clear()
+    time.sleep(0.5)
+    assert manager.heard == []
+    process.send_signal(signal.SIGCONT)
+    manager.hears("WATCHDOG=1")
+    ended(process)
+
+
+def test_somebody_elses_sockets_and_watchdog_are_left_alone(manager: Manager) -> None:
+    """As a child of a service would find them in its environment."""
+    strange = {"LISTEN_FDS": "1", "LISTEN_PID": "1", "WATCHDOG_PID": "1", "WATCHDOG_USEC": "1000"}
+    process = subprocess.Popen(
+        manager.site.command("serve"), stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "NOTIFY_SOCKET": str(manager.path), **strange},
+    )  # fmt: skip
+    manager.hears("READY=1")
+    assert f"http://127.0.0.1:{manager.site.port}" in ended(process)
+    assert "WATCHDOG=1" not in manager.heard
+
+
+# --- a socket that is handed over ----------------------------------------------------------------
+
+
+class Stream:
+    """Requests without end, each on a connection of its own, from several threads."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self.address = address
+        self.answers: list[int] = []
+        self.failures: list[str] = []
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._ask) for _ in range(4)]
+
+    def __enter__(self) -> Stream:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self) -> None:
+        while not self._stop.is_set():
+            connection = http.client.HTTPConnection(*self.address, timeout=30)
+            try:
+                connection.request("GET", "/openapi.json")
+                answer = connection.getresponse()
+                answer.read()
+                self.answers.append(answer.status)
+            except OSError as error:
+                self.failures.append(repr(error))
+            finally:
+                connection.close()
+
+
+def test_a_restart_in_the_middle_of_a_stream_of_requests_refuses_none(manager: Manager) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
+        process = manager.start(listener)
+        with Stream(listener.getsockname()) as stream:
+            for _ in range(3):
+                before = len(stream.answers)
+                wait_until(lambda: len(stream.answers) > before + 50)  # noqa: B023
+                log = ended(process)
+                assert f"http://127.0.0.1:{listener.getsockname()[1]}" in log
+                process = manager.start(listener)
+            before = len(stream.answers)
+            wait_until(lambda: len(stream.answers) > before + 50)
+        ended(process)
+    assert stream.failures == []
+    assert set(stream.answers) == {200}
+
+
+def test_a_request_that_has_just_begun_when_it_is_told_to_stop_is_answered(
+    manager: Manager,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        process = manager.start(listener)
+        connected = socket.create_connection(listener.getsockname())
+        begun = socket.create_connection(listener.getsockname())
+        begun.sendall(b"GET /openapi.json HTTP/1.1\r\n")
+        time.sleep(0.2)
+        process.terminate()
+        manager.hears("STOPPING=1")
+        connected.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
+        begun.sendall(b"Host: x\r\n\r\n")
+        for each in (connected, begun):
+            with each, each.makefile("rb") as answer:
+                text = answer.read()  # to its end: the connection is let go
+            assert text.startswith(b"HTTP/1.1 200 ")
+            assert b"Connection: close" in text
+        assert process.wait(timeout=20) == 0
+        process.communicate()
+
+
+def test_a_unix_socket_will_do(manager: Manager, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "http"))
+        process = manager.start(listener)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(tmp_path / "http"))
+            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            with client.makefile("rb") as answer:
+                assert answer.readline() == b"HTTP/1.1 200 OK\r\n"
+        assert f"url=unix:{tmp_path}/http" in ended(process)
+
+
+# --- the units -----------------------------------------------------------------------------------
+
+needs_systemd = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed"
+)
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> Path:
+    """The units as they would be installed, with a program that is there."""
+    directory = tmp_path / "units"
+    directory.mkdir()
+    for unit in UNITS.glob("slurmbatch.*"):
+        text = unit.read_text().replace("/opt/slurmbatch/bin/slurmbatch", sys.executable)
+        (directory / unit.name).write_text(text)
+    return directory
+
+
+def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["systemd-analyze", *arguments], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+@needs_systemd
+def test_systemd_finds_nothing_wrong_with_the_units(units: Path) -> None:
+    done = analyze("verify", "--man=no", *map(str, sorted(units.iterdir())))
+    assert (done.returncode, done.stderr.strip()) == (0, "")
+    (units / "slurmbatch.service").write_text("[Service]\nExecStart=/nowhere\nColour=red\n")
+    assert "Colour" in analyze("verify", "--man=no", str(units / "slurmbatch.service")).stderr
+
+
+@needs_systemd
+def test_systemd_finds_the_service_well_hardened(units: Path) -> None:
+    unit = str(units / "slurmbatch.service")
+    # Its limit is ten times the level that it shows: 25 is 2.5.
+    done = analyze("security", "--offline=1", "--no-pager", "--threshold=25", unit)
+    assert done.returncode == 0, done.stdout
+
+
+@needs_systemd
+def test_systemd_understands_the_account_and_the_directories() -> None:
+    account = subprocess.run(
+        ["systemd-sysusers", "--dry-run", "--root=/", str(UNITS / "sysusers.conf")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert account.returncode == 0, account.stderr
+    assert "slurmbatch" in account.stderr + account.stdout
