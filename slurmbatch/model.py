@@ -189,6 +189,7 @@ class NewBatch:
     account: str | None = None
     qos: str | None = None
     gpus: int | None = None
+    canary: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +211,9 @@ class Retry:
 class Batch:
     """A batch as it is kept. `counts` has all seven statuses and adds up to `n_jobs`.
 
+    `canary`: so many of its jobs, the first ones, go before the others, which wait until all of
+    those have succeeded; 0: none.
+
     `stale_since`: since when what is shown may be out of date, because Slurm cannot be asked.
     """
 
@@ -227,6 +231,7 @@ class Batch:
     cancelled_at: float | None = None
     finished_at: float | None = None
     stale_since: float | None = None
+    canary: int = 0
 
     @property
     def etag(self) -> str:

@@ -64,6 +64,7 @@ class ListedBatch(TypedDict):
     slurm: SlurmView
     stale_since: Time
     submitted_jobs: Counts
+    canary: Annotated[int, Field(description="So many jobs go before all others; 0: none.")]
 
 
 class BatchView(TypedDict):
@@ -82,6 +83,7 @@ class BatchView(TypedDict):
     slurm: SlurmView
     stale_since: Time
     version: Annotated[str, Field(description="Another one whenever something here changes.")]
+    canary: Annotated[int, Field(description="So many jobs go before all others; 0: none.")]
 
 
 class ListedJob(TypedDict):

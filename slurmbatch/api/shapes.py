@@ -110,6 +110,15 @@ class NewBatchBody(TypedDict):
     ]
     hardware: NotRequired[NewHardware]
     slurm: NotRequired[NewSlurmOptions]
+    canary: NotRequired[
+        Annotated[
+            int,
+            Field(
+                ge=1,
+                description="So many jobs go first, and the others when all of these succeeded.",
+            ),
+        ]
+    ]
 
 
 NEW_BATCH = TypeAdapter(NewBatchBody)
@@ -150,6 +159,7 @@ def read_batch(value: object) -> tuple[NewBatch, list[Fault]]:
         account=pick("slurm", "account"),
         qos=pick("slurm", "qos"),
         gpus=pick("slurm", "gpus"),
+        canary=pick("canary"),
     ), faults
 
 

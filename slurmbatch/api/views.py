@@ -50,6 +50,7 @@ def listed_batch(batch: Batch) -> ListedBatch:
         "slurm": _slurm(batch.slurm),
         "stale_since": moment(batch.stale_since),
         "submitted_jobs": _counts(batch),
+        "canary": batch.canary,
     }
 
 
@@ -68,6 +69,7 @@ def batch(batch: Batch) -> BatchView:
         "slurm": _slurm(batch.slurm),
         "stale_since": moment(batch.stale_since),
         "version": batch.etag,
+        "canary": batch.canary,
     }
 
 

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from slurmbatch import script
@@ -28,6 +29,7 @@ from slurmbatch.model import (
     Batch,
     Caller,
     Filesystem,
+    Gate,
     Job,
     NewBatch,
     Retry,
@@ -189,16 +191,22 @@ class Batches:
             version=1,
             n_submitted=0,
             counts={},
+            canary=resolved.canary,
         )
 
     def _arrays(self, batch: Batch, resolved: Resolved) -> list[NewArray]:
         own = enumerate(resolved.variable_args)
+        # Without canaries there are none left for the gate.
+        first = islice(own, resolved.canary or None)
+        instance = self._store.instance
         try:
-            sizes = self._sizes(resolved.tool, batch, resolved.fixed_args, own)
+            return [
+                NewArray(new_tag(instance), size, gate)
+                for gate, jobs in ((None, first), (Gate.CANARY, own))
+                for size in self._sizes(resolved.tool, batch, resolved.fixed_args, jobs)
+            ]
         except ValueError as error:
             raise Invalid([Fault("/variable_args", f"{error}.")]) from error
-        instance = self._store.instance
-        return [NewArray(new_tag(instance), size) for size in sizes]
 
     def _sizes(
         self, tool: Tool, batch: Batch, fixed_args: Mapping[str, ArgValue],

@@ -41,6 +41,7 @@ class Resolved:
     variable_args: Collection[Mapping[str, ArgValue]]
     hardware: Hardware
     slurm: SlurmOptions
+    canary: int = 0
 
 
 def resolve(
@@ -57,6 +58,7 @@ def resolve(
         faults.add("/tool_id", f"There is no such tool here; there are: {offered}.")
         return None, faults.found
     hardware = Hardware(filesystems, *_cpu_and_memory(new, tool, faults))
+    canary = _canary(new, faults)
     options = _options(new, tool.slurm, faults)
     if len(new.variable_args) > offer.max_jobs:
         return None, faults.found
@@ -64,7 +66,7 @@ def resolve(
     faults.extend(checked.faults)
     if faults.found or faults.known:
         return None, faults.found
-    resolved = Resolved(tool, new.name, checked.fixed, checked.variable, hardware, options)
+    resolved = Resolved(tool, new.name, checked.fixed, checked.variable, hardware, options, canary)
     return resolved, []
 
 
@@ -103,6 +105,14 @@ def _cpu_and_memory(new: NewBatch, tool: Tool, faults: _Faults) -> tuple[int, in
         _amount("/hardware/cpu", new.cpu, limits.cpu, limits.max_cpu, "CPUs", faults),
         _amount("/hardware/memory", new.memory, limits.memory, limits.max_memory, "MiB", faults),
     )
+
+
+def _canary(new: NewBatch, faults: _Faults) -> int:
+    n_jobs = max(1, len(new.variable_args))
+    if new.canary is not None and new.canary >= n_jobs:
+        detail = f"Expected fewer than all jobs of the batch, of which there are {n_jobs}."
+        faults.add("/canary", detail)
+    return new.canary or 0
 
 
 def _amount(

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import peewee
 
 from slurmbatch.errors import SlurmbatchError
-from slurmbatch.model import ArgValue, Attempt, Batch, Job, Status
+from slurmbatch.model import ArgValue, ArrayState, Attempt, Batch, Gate, Job, Status
 from slurmbatch.spool import Spool
 from slurmbatch.spool import compact as dumps
 from slurmbatch.store import staging
@@ -24,6 +24,7 @@ from slurmbatch.store.models import ArrayRow, BatchRow, IdempotencyRow, JobRow
 from slurmbatch.store.rows import (
     BATCH_COLUMNS,
     BATCH_COUNTS,
+    CANARY_WAITS,
     CODE,
     DETAIL_COLUMNS,
     FIRST_END,
@@ -46,10 +47,14 @@ _PAUSE = 0.002
 
 @dataclass(frozen=True, slots=True)
 class NewArray:
-    """An intent to be: its tag and how many of the batch's jobs, in their order, it takes."""
+    """An intent to be: its tag and how many of the batch's jobs, in their order, it takes.
+
+    `gate`: what it waits for before it is one.
+    """
 
     tag: str
     n_tasks: int
+    gate: Gate | None = None
 
 
 class Place(NamedTuple):
@@ -388,6 +393,7 @@ def _insert_batch(
         request_id=request_id,
         created_at=batch.created_at,
         n_status_0=batch.n_jobs,
+        canary=batch.canary,
     )
     return int(insert.bind(db).execute())
 
@@ -406,6 +412,9 @@ def _insert_array(
         n_tasks=array.n_tasks,
         n_unfinished=array.n_tasks,
         created_at=now,
+        state=ArrayState.BLOCKED if array.gate else ArrayState.INTENT,
+        gate=array.gate or "",
+        waiting=CANARY_WAITS if array.gate else "",
     )
     return int(insert.bind(db).execute())
 

@@ -42,6 +42,7 @@ BATCH_COLUMNS = (
     BatchRow.n_submitted,
     BatchRow.cancelled_at,
     BatchRow.finished_at,
+    BatchRow.canary,
     *BATCH_COUNTS,
 )
 # Seconds in each status that is no end.
@@ -124,7 +125,7 @@ def slurm_json(options: SlurmOptions) -> str:
 def batch_of(row: tuple[Any, ...]) -> Batch:
     """A row of BATCH_COLUMNS."""
     (batch_id, user_id, tool_id, name, n_jobs, filesystems, cpu, memory, slurm, created_at,
-     version, n_submitted, cancelled_at, finished_at, *counts) = row  # fmt: skip
+     version, n_submitted, cancelled_at, finished_at, canary, *counts) = row  # fmt: skip
     return Batch(
         batch_id=batch_id,
         user_id=user_id,
@@ -139,6 +140,7 @@ def batch_of(row: tuple[Any, ...]) -> Batch:
         counts=dict(zip(STATUSES, counts, strict=True)),
         cancelled_at=cancelled_at,
         finished_at=finished_at,
+        canary=canary,
     )
 
 

@@ -27,6 +27,7 @@ LISTED_BATCH = {
     "hardware": {"filesystems": [str], "cpu": int, "memory": int},
     **BATCH_ADDED,
     "submitted_jobs": dict.fromkeys(STATUSES, int),
+    "canary": int,
 }
 HARDWARE = {"filesystems": [str], "memory": int, "cpu": int}
 BATCH = {
@@ -38,6 +39,7 @@ BATCH = {
     "submitted_jobs": dict.fromkeys(STATUSES, int),
     **BATCH_ADDED,
     "version": str,
+    "canary": int,
 }
 ARGS = {"samples": int, "seed": int}
 LISTED_JOB = {
@@ -145,6 +147,7 @@ def test_the_list_of_batches(api: Api, ended: str) -> None:
                 "SUBMITTED": 0, "PENDING": 0, "RUNNABLE": 0, "STARTING": 0, "RUNNING": 0,
                 "SUCCEEDED": 2, "FAILED": 1,
             },
+            "canary": 0,
         }
     ]  # fmt: skip
 

@@ -205,3 +205,58 @@ class TestRetry:
         api.http.post(f"/batches/{batch_id}/cancel")
         assert api.ended(batch_id) == {"FAILED": 2}
         assert api.job(batch_id, 0)["attempt"] == 2
+
+
+class TestCanary:
+    def test_the_others_go_when_the_first_have_succeeded(self, api: Api, tmp_path: Path) -> None:
+        batch_id = api.submit(
+            tool_id="probe", canary=2, variable_args=[{"sleep": 3}, {"sleep": 1}, *[{}] * 4]
+        )
+        api.until(batch_id, lambda each: each["submitted_jobs"]["RUNNING"] == 2)
+        waits = api.job(batch_id, 5)
+        assert (waits["status"], waits["slurm_job_id"]) == ("SUBMITTED", "")
+        assert waits["reason"].startswith("CANARY: waits for the first jobs of its batch")
+        batch = api.batch(batch_id)
+        assert (batch["canary"], batch["n_submitted"]) == (2, 2)
+        assert api.ended(batch_id) == {"SUCCEEDED": 6}
+        first = [api.job(batch_id, index)["stop_time"] for index in (0, 1)]
+        others = [api.job(batch_id, index)["start_time"] for index in range(2, 6)]
+        assert max(first) <= min(others)
+
+    def test_none_of_them_runs_if_one_of_the_first_fails_until_it_is_retried(
+        self, api: Api, tmp_path: Path
+    ) -> None:
+        flag = tmp_path / "flag"
+        batch_id = api.submit(
+            tool_id="moody", canary=1, fixed_args={"flag": str(flag)}, variable_args=[{}] * 4
+        )
+        assert api.ended(batch_id) == {"FAILED": 4}
+        assert api.batch(batch_id)["n_submitted"] == 1
+        job = api.job(batch_id, 3)
+        assert job["reason"].startswith("CANARY: not run, because ")
+        assert (job["slurm_job_id"], job["start_time"]) == ("", "")
+        assert api.log(batch_id, 3) == ""
+        flag.touch()
+        assert retry(api, batch_id).status_code == 202
+        assert api.ended(batch_id) == {"SUCCEEDED": 4}
+        assert [api.job(batch_id, index)["attempt"] for index in range(4)] == [2, 1, 1, 1]
+
+    def test_cancelled_and_deleted_while_they_wait(self, api: Api, tmp_path: Path) -> None:
+        batch_id, other = (
+            api.submit(tool_id="probe", canary=1, variable_args=[{"sleep": 60}] * 3)
+            for _ in range(2)
+        )
+        api.until(batch_id, lambda each: each["submitted_jobs"]["RUNNING"] == 1)
+        api.http.post(f"/batches/{batch_id}/cancel")
+        assert api.ended(batch_id) == {"FAILED": 3}
+        assert api.job(batch_id, 2)["reason"].startswith("CANCELLED: ")
+        api.http.delete(f"/batches/{other}")
+        assert api.http.get(f"/batches/{other}").status_code == 404
+
+    def test_not_more_first_ones_than_there_are_others(self, api: Api) -> None:
+        answer = api.post({"tool_id": "probe", "canary": 2, "variable_args": [{}, {}]})
+        assert answer.status_code == 422
+        assert answer.json()["errors"] == [
+            {"pointer": "/canary",
+             "detail": "Expected fewer than all jobs of the batch, of which there are 2."}
+        ]  # fmt: skip
