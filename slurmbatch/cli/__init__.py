@@ -23,6 +23,7 @@ USERS = {
     "jobs": ("slurmbatch.cli.jobs:jobs", "List the jobs of a batch."),
     "logs": ("slurmbatch.cli.jobs:logs", "Print what jobs have printed."),
     "cancel": ("slurmbatch.cli.batches:cancel", "End what has not ended of a batch."),
+    "retry": ("slurmbatch.cli.batches:retry", "Run failed jobs of a batch again."),
     "rm": ("slurmbatch.cli.batches:rm", "Delete batches for good."),
     "open": ("slurmbatch.cli.batches:open_", "Open the dashboard."),
     "completion": ("slurmbatch.cli.completion:completion", "Complete commands in your shell."),

@@ -12,6 +12,7 @@ import click
 
 from slurmbatch.cli import board, terminal
 from slurmbatch.cli.remote import Session, batch_ids, remote
+from slurmbatch.cli.watch import follow
 from slurmbatch.client import Batch, Job
 from slurmbatch.client.pace import duration
 from slurmbatch.client.shapes import STATUSES
@@ -71,6 +72,48 @@ def cancel(session: Session, batches: tuple[str, ...]) -> None:
         return
     for each in done:
         click.echo(f"{each.id}  is being cancelled" if not each.done() else f"{each.id}  has ended")
+
+
+@click.command()
+@click.argument("batch", shell_complete=batch_ids)
+@click.option("--failed", "is_failed", is_flag=True, help="All that have failed; so it is anyway.")
+@click.option("--reason", "reasons", metavar="CLASS", multiple=True,
+              help="Those that failed like this, such as TIMEOUT; may be repeated.")  # fmt: skip
+@click.option("--job", "indices", metavar="INDEX", type=click.IntRange(0), multiple=True,
+              help="Those with this index; may be repeated.")  # fmt: skip
+@click.option("--mem-factor", type=float, metavar="K", help="With K times the memory.")
+@click.option("--time-factor", type=float, metavar="K", help="With K times the time limit.")
+@click.option("--exclude-failed-nodes", is_flag=True, help="Not on nodes where they failed.")
+@click.option("--exclude-node", "nodes", metavar="NODES", multiple=True,
+              help="Not on these, such as n[1-3,7]; may be repeated.")  # fmt: skip
+@click.option("--idempotency-key", metavar="KEY",
+              help="The same command with the same key is carried out once.")  # fmt: skip
+@click.option("--watch", "is_watched", is_flag=True, help="Watch it until all jobs have ended.")
+@remote
+def retry(
+    session: Session, batch: str, is_failed: bool, reasons: tuple[str, ...],
+    indices: tuple[int, ...], mem_factor: float | None, time_factor: float | None,
+    exclude_failed_nodes: bool, nodes: tuple[str, ...], idempotency_key: str | None,
+    is_watched: bool,
+) -> None:  # fmt: skip
+    """Run the failed jobs of BATCH again, under the same ids: all of them, or a selection."""
+    if is_failed and (reasons or indices):
+        raise click.UsageError("All that have failed, or some of them by --reason or --job?")
+    found = session.batch(batch).retry(
+        reason=[each.upper() for each in reasons],
+        indices=indices or None,
+        memory_factor=mem_factor,
+        time_factor=time_factor,
+        exclude_failed_nodes=exclude_failed_nodes or None,
+        exclude_nodes=nodes or None,
+        idempotency_key=idempotency_key,
+    )
+    if is_watched:
+        follow(session, found)
+    elif session.as_json:
+        terminal.print_json(found)
+    else:
+        click.echo(f"{found.id}  runs again: {board.summary(found)}")
 
 
 @click.command()

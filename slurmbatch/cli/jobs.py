@@ -43,12 +43,14 @@ def jobs(session: Session, batch: str, is_failed: bool, statuses: tuple[str, ...
 @click.argument("job", required=False)
 @click.option("-f", "--follow", "is_followed", is_flag=True, help="Go on until the job has ended.")
 @click.option("--tail", type=click.IntRange(1, 10_000), metavar="N", help="Only the last N lines.")
+@click.option("--attempt", type=click.IntRange(1), metavar="N",
+              help="Of the Nth run, where jobs have run more than once.")  # fmt: skip
 @is_failed
 @statuses
 @remote
 def logs(
     session: Session, batch: str, job: str | None, is_followed: bool, tail: int | None,
-    is_failed: bool, statuses: tuple[str, ...],
+    attempt: int | None, is_failed: bool, statuses: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Print what JOB of BATCH has printed; without a JOB, what all of its jobs have.
 
@@ -56,12 +58,16 @@ def logs(
     """
     found = session.batch(batch)
     chosen = _chosen(session, found, job, _wanted(is_failed, statuses))
+    if is_followed and attempt is not None:
+        raise click.UsageError("An earlier run prints nothing any more: --follow or --attempt.")
     if is_followed:
         _follow(chosen, tail, session.as_json)
     elif session.as_json:
-        terminal.print_json_array({**each, "log": each.log(tail=tail)} for each in chosen)
+        terminal.print_json_array(
+            {**each, "log": each.log(tail=tail, attempt=attempt)} for each in chosen
+        )
     else:
-        _print(chosen, tail, is_alone=job is not None or found.n_jobs == 1)
+        _print(chosen, tail, attempt, is_alone=job is not None or found.n_jobs == 1)
 
 
 def _chosen(
@@ -74,12 +80,12 @@ def _chosen(
     return iter([session.job(batch, job)])
 
 
-def _print(jobs: Iterator[Job], tail: int | None, *, is_alone: bool) -> None:
+def _print(jobs: Iterator[Job], tail: int | None, attempt: int | None, *, is_alone: bool) -> None:
     for number, job in enumerate(jobs):
         if not is_alone:
             click.echo(f"{'' if number == 0 else chr(10)}==> {_title(job)} <==")
         writer = terminal.LogWriter()
-        writer.write(job.log_bytes(tail=tail), final=True)
+        writer.write(job.log_bytes(tail=tail, attempt=attempt), final=True)
 
 
 def _follow(jobs: Iterator[Job], tail: int | None, as_json: bool) -> None:

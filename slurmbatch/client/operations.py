@@ -14,11 +14,14 @@ import httpx
 
 from slurmbatch.client.errors import ApiError
 from slurmbatch.client.quantities import mebibytes, minutes
-from slurmbatch.client.shapes import ENDED, ArgValue
+from slurmbatch.client.shapes import ArgValue
 from slurmbatch.client.steps import Ask, Rest, Sender, Steps, element, value
 from slurmbatch.client.sweep import Sweep, plain, rows
 
 PAGE = 1000
+# Seconds; less than the minute for which most proxies wait.
+HELD = 30
+RECONNECT = 1.0
 _TAIL = 64 * 1024
 _PLAIN = {"Accept": "text/plain, application/problem+json"}
 
@@ -31,16 +34,6 @@ class Page:
 
     elements: list[dict[str, Any]]
     next: Query | None
-
-
-@dataclass(frozen=True, slots=True)
-class LogPart:
-    """Some bytes of a log; whether the job had ended before they were read, so that more of them
-    would be there already.
-    """
-
-    content: bytes
-    is_last: bool
 
 
 def new_batch(
@@ -76,8 +69,8 @@ def new_batch(
         "name": name,
         "fixed_args": plain(args or {}),
         "variable_args": rows(sweep),
-        "hardware": _given(hardware),
-        "slurm": _given(slurm),
+        "hardware": given(hardware),
+        "slurm": given(slurm),
     }
 
 
@@ -123,20 +116,42 @@ class Operations(Sender):
 
         Raises TimeoutError if that would be after the deadline.
         """
+        headers = {"If-None-Match": tag} if tag else {}
         while True:
-            ask = Ask("GET", batch_path(batch_id), headers={"If-None-Match": tag} if tag else {})
+            asked_at, held = self.clock(), self._held(deadline)
+            params = [("wait", str(held))] if tag and held else []
+            ask = Ask("GET", batch_path(batch_id), params, headers=headers, extra_time=held)
             response = yield from self.send(ask, waiting=True)
             if response.status_code != httpx.codes.NOT_MODIFIED:
                 return element(response), response.headers.get("ETag", "")
-            yield from self.rest(interval, deadline)
+            # A service that has too many waiting, or goes down, does not hold the answer back.
+            if self.clock() - asked_at < interval:
+                yield from self.rest(interval, deadline)
+
+    def _held(self, deadline: float | None) -> int:
+        left = HELD if deadline is None else max(0.0, deadline - self.clock())
+        return min(HELD, int(left))
 
     def rest(self, interval: float, deadline: float | None) -> Steps[None]:
         if deadline is not None and self.clock() + interval > deadline:
             raise TimeoutError("the batch has not ended in time; it goes on all the same")
         yield Rest(interval)
 
-    def log(self, log_id: str, tail: int | None) -> Steps[bytes]:
-        params = [] if tail is None else [("tail", str(tail))]
+    def retry(
+        self,
+        batch_id: str,
+        reasons: Iterable[str],
+        body: Mapping[str, Any],
+        idempotency_key: str | None,
+    ) -> Steps[dict[str, Any]]:
+        headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+        params = [("reason", each) for each in reasons]
+        ask = Ask("POST", f"{batch_path(batch_id)}/retry", params, given(body), headers)
+        return element((yield from self.send(ask)))
+
+    def log(self, log_id: str, tail: int | None, attempt: int | None) -> Steps[bytes]:
+        wanted = given({"tail": tail, "attempt": attempt})
+        params = [(name, str(number)) for name, number in wanted.items()]
         ask = Ask("GET", f"/logs/{escaped(log_id)}", params=params, headers=_PLAIN)
         return (yield from self.send(ask)).content
 
@@ -153,24 +168,22 @@ class Operations(Sender):
                 return kept, start + len(content)
             size *= 4
 
-    def more_of_log(self, batch_id: str, job_id: str, offset: int) -> Steps[LogPart]:
-        """What the job has printed since then. Asked first whether it has ended, and then what is
-        there, nothing is missed.
+    def growing_log(self, batch_id: str, job_id: str, offset: int) -> Steps[httpx.Response]:
+        """What the job has printed since then, and what it prints until it ends; to be read while
+        it comes.
         """
-        path = job_path(batch_id, job_id)
-        job = element((yield from self.send(Ask("GET", path), waiting=True)))
         headers = {**_PLAIN, "Range": f"bytes={offset}-"} if offset else _PLAIN
+        ask = Ask(
+            "GET", f"{job_path(batch_id, job_id)}/log", [("follow", "1")], headers=headers,
+            extra_time=HELD, is_stream=True,
+        )  # fmt: skip
         try:
-            response = yield from self.send(
-                Ask("GET", f"{path}/log", headers=headers), waiting=True
-            )
+            return (yield from self.send(ask, waiting=True))
         except ApiError as error:
-            if error.status != httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+            if not offset or error.status != httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
                 raise
-            return LogPart(b"", job["status"] in ENDED)
-        is_part = response.status_code == httpx.codes.PARTIAL_CONTENT
-        content = response.content if is_part else response.content[offset:]
-        return LogPart(content, job["status"] in ENDED)
+        # It is shorter by now: the job runs anew, and so does its log.
+        return (yield from self.growing_log(batch_id, job_id, 0))
 
 
 def first_byte(response: httpx.Response) -> int:
@@ -201,5 +214,5 @@ def escaped(text: str) -> str:
     return quote(text, safe="")
 
 
-def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: option for name, option in options.items() if option is not None}

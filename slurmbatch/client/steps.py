@@ -41,6 +41,8 @@ class Ask:
     headers: Mapping[str, str] = field(default_factory=dict)
     extra_time: float = 0.0
     """Seconds for which the service itself may hold the answer back."""
+    is_stream: bool = False
+    """Whether a good answer is to be given before its body has come."""
 
 
 @dataclass(frozen=True, slots=True)

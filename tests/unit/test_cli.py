@@ -385,6 +385,18 @@ class TestLogs:
         found = json.loads(run("logs", "--json").stdout)
         assert [each["log"] for each in found] == ["one\n", "\x1b[1mtwo\ufffd\n"]
 
+    def test_of_an_earlier_run(self, service: Fake, run: Any) -> None:
+        assert CliRunner().invoke(main, ["logs", "@", "1", "--attempt", "2"]).exit_code == 0
+        assert service.calls[-1] == "GET /logs/b1-1.log?attempt=2"
+        assert run("logs", "@", "1", "--attempt", "2", "-f").exit_code == 2
+
+    def test_are_followed(self, service: Fake, run: Any) -> None:
+        service.on("GET /batches/b1/jobs/b1-1/log", Reply(200, b"one\n"))
+        service.on(f"GET /batches/{FIRST}/jobs/b1-1/log", Reply(200, b"one\n"))
+        assert run("logs", "@", "1", "-f").stdout == "one\n"
+        lines = run("logs", "@", "1", "-f", "--json").stdout.splitlines()
+        assert [json.loads(each)["log"] for each in lines] == ["one\n"]
+
     def test_are_followed_one_at_a_time(self, service: Fake, run: Any) -> None:
         assert run("logs", "-f").exit_code == 2
         assert run("logs", "@", "1", "--failed").exit_code == 2
@@ -425,6 +437,26 @@ class TestEnding:
         service.on(f"POST /batches/{FIRST}/cancel", Reply(202, batch(FIRST, RUNNING=1)))
         assert run("cancel", "@").stdout == f"{FIRST}  is being cancelled\n"
         assert json.loads(run("cancel", "@", "--json").stdout)[0]["batch_id"] == FIRST
+
+    def test_retry(self, service: Fake, run: Any) -> None:
+        service.has(batch(FIRST, FAILED=2))
+        service.on(f"POST /batches/{FIRST}/retry", Reply(202, batch(FIRST, SUBMITTED=2)))
+        assert run("retry", "@", "--failed").stdout == f"{FIRST}  runs again: 0/2 ended\n"
+        assert service.posted == {}
+        service.asked.clear()
+        done = run(
+            "retry", "@", "--reason", "timeout", "--job", "0", "--job", "5", "--mem-factor", "2",
+            "--time-factor", "1.5", "--exclude-failed-nodes", "--exclude-node", "n[1-3]",
+            "--idempotency-key", "k", "--json",
+        )  # fmt: skip
+        assert json.loads(done.stdout)["batch_id"] == FIRST
+        assert service.posted == {
+            "indices": [0, 5], "memory_factor": 2.0, "time_factor": 1.5,
+            "exclude_failed_nodes": True, "exclude_nodes": ["n[1-3]"],
+        }  # fmt: skip
+        assert service.asked[-1].query == {"reason": ["TIMEOUT"]}
+        assert service.asked[-1].headers["idempotency-key"] == "k"
+        assert run("retry", "@", "--failed", "--job", "0").exit_code == 2
 
     def test_rm_asks_before_it_ends_what_runs(self, service: Fake, run: Any) -> None:
         service.has(batch(SECOND, RUNNING=1), batch(FIRST, SUCCEEDED=1))

@@ -331,7 +331,39 @@ class TestWait:
         assert seen == [2, 1, 0]
         tags = [asked.headers.get("if-none-match") for asked in service.asked]
         assert tags == [None, 'W/"1"', 'W/"1"', 'W/"2"']
+        assert [asked.query.get("wait") for asked in service.asked] == [
+            None,
+            ["30"],
+            ["30"],
+            ["30"],
+        ]
         assert clock.rests == [1.0, 1.0, 1.0]
+
+    def test_asks_again_at_once_where_the_answer_was_held_back(
+        self, service: Service, made: Any, clock: Clock
+    ) -> None:
+        class Held(Reply):
+            @property
+            def content(self) -> bytes:
+                clock.now += 30.0
+                return super().content
+
+        running, ended = batch(RUNNING=1), batch(SUCCEEDED=1)
+        service.replies = [
+            Reply(200, running, {"ETag": '"1"'}), Held(200, running, {"ETag": '"2"'}),
+            Reply(200, ended, {"ETag": '"3"'}),
+        ]  # fmt: skip
+        made.wait(100.0)
+        assert [asked.query.get("wait") for asked in service.asked] == [None, ["30"], ["30"]]
+
+    def test_never_has_an_answer_held_back_beyond_its_time(
+        self, service: Service, made: Any, clock: Clock
+    ) -> None:
+        tagged = Reply(200, batch(RUNNING=1), {"ETag": '"1"'})
+        service.replies = [tagged, *[Reply(304)] * 20]
+        with pytest.raises(TimeoutError):
+            made.wait(3.5)
+        assert [asked.query.get("wait") for asked in service.asked] == [None, ["2"], ["1"], None]
 
     def test_does_not_wait_for_ever(self, service: Service, made: Any, clock: Clock) -> None:
         service.replies = [Reply(200, batch(RUNNING=1))] * 20
@@ -394,23 +426,65 @@ class TestLogs:
         paths = [asked.path for asked in service.asked[1:]]
         assert paths == ["/batches/b1/jobs/b1-0", "/logs/b1-0.log?tail=3", "/logs/b1-0.log"]
 
-    def test_are_followed_without_gap_or_repetition(
-        self, service: Service, client: Any, clock: Clock
-    ) -> None:
+    def test_of_an_earlier_run(self, service: Service, client: Any) -> None:
+        service.replies = [Reply(200, batch(SUCCEEDED=1)), Reply(200, job(0)), Reply(200, b"one\n")]
+        assert client.batch("b1").job(0).log(attempt=1) == "one\n"
+        assert service.asked[-1].path == "/logs/b1-0.log?attempt=1"
+
+
+class TestFollowing:
+    @pytest.fixture
+    def found(self, service: Service, client: Any) -> Any:
         service.replies = [Reply(200, batch(RUNNING=1)), Reply(200, job(0, "RUNNING"))]
         found = client.batch("b1").job(0)
         service.asked.clear()
+        return found
+
+    def test_takes_a_broken_connection_up_where_it_broke(
+        self, service: Service, found: Any, clock: Clock
+    ) -> None:
+        broken = {"Content-Length": "100"}
         service.replies = [
-            Reply(200, job(0, "RUNNING")), Reply(200, b""),
-            Reply(200, job(0, "RUNNING")), Reply(200, b"one\n"),
-            Reply(200, job(0, "RUNNING")), Reply(416),
-            Reply(200, job(0, "RUNNING")), Reply(206, b"two\n"),
-            Reply(200, job(0)), Reply(206, b"three\n"),
-        ]  # fmt: skip
+            Reply(200, b"one\n", broken),
+            Reply(503),
+            Reply(hangs_up=True),
+            Reply(206, b"two\n", {**broken, "Content-Range": "bytes 4-99/*"}),
+            Reply(206, b"three\n", {"Content-Range": "bytes 8-99/*"}),
+        ]
         assert b"".join(found.follow()) == b"one\ntwo\nthree\n"
-        ranges = [asked.headers.get("range") for asked in service.asked[1::2]]
-        assert ranges == [None, None, "bytes=4-", "bytes=4-", "bytes=8-"]
-        assert clock.rests == [1.0] * 4
+        assert {asked.path for asked in service.asked} == {"/batches/b1/jobs/b1-0/log?follow=1"}
+        ranges = [asked.headers.get("range") for asked in service.asked]
+        assert ranges == [None, "bytes=4-", "bytes=4-", "bytes=4-", "bytes=8-"]
+        assert len(clock.rests) == 4
+
+    def test_begins_anew_where_the_log_does(self, service: Service, found: Any) -> None:
+        service.replies = [
+            Reply(200, b"first run\n", {"Content-Length": "100"}), Reply(416), Reply(200, b"2nd\n"),
+        ]  # fmt: skip
+        assert b"".join(found.follow()) == b"first run\n2nd\n"
+
+    @pytest.mark.parametrize(
+        ("tail", "expected"), [(2, b"5\n6"), (1, b"6"), (9, b"1\n2\n3\n4\n5\n6")]
+    )
+    def test_begins_with_the_last_lines(
+        self, service: Service, found: Any, tail: int, expected: bytes
+    ) -> None:
+        whole = b"1\n2\n3\n4\n5\n6"
+        first = Reply(206, whole, {"Content-Range": f"bytes 0-{len(whole) - 1}/{len(whole)}"})
+        service.replies = [first, Reply(206, b"\n7\n", {"Content-Range": "bytes 11-99/*"})]
+        assert b"".join(found.follow(tail=tail)) == expected + b"\n7\n"
+        assert service.asked[1].headers["range"] == "bytes=11-"
+
+    def test_looks_further_back_for_long_lines(self, service: Service, found: Any) -> None:
+        line = b"x" * 65_535 + b"\n"
+        service.replies = [
+            Reply(206, line, {"Content-Range": "bytes 131072-196607/196608"}),
+            Reply(206, line * 3, {"Content-Range": "bytes 0-196607/196608"}),
+            Reply(206, b"", {"Content-Range": "bytes 196608-999999/*"}),
+        ]
+        assert b"".join(found.follow(tail=2)) == line * 2
+        ranges = [asked.headers["range"] for asked in service.asked]
+        assert ranges == ["bytes=-65536", "bytes=-262144", "bytes=196608-"]
 
 
 class TestTheRest:
@@ -431,6 +505,23 @@ class TestTheRest:
         service.replies = [Reply(200, batch(RUNNING=1)), Reply(202, batch(FAILED=1))]
         assert client.batch("b1").cancel().counts["FAILED"] == 1
         assert (service.asked[1].method, service.asked[1].path) == ("POST", "/batches/b1/cancel")
+
+    def test_retry(self, service: Service, client: Any) -> None:
+        again = Reply(202, batch(SUBMITTED=1))
+        service.replies = [Reply(200, batch(FAILED=1)), again, Reply(hangs_up=True), again]
+        made = client.batch("b1")
+        assert made.retry().counts["SUBMITTED"] == 1
+        made.retry(
+            reason=["TIMEOUT", "MEMORY"], indices=[0], memory_factor=2, exclude_failed_nodes=True
+        )
+        first, second, third = service.asked[1:]
+        assert (first.path, json.loads(first.body)) == ("/batches/b1/retry", {})
+        assert third.path == "/batches/b1/retry?reason=TIMEOUT&reason=MEMORY"
+        assert json.loads(third.body) == {
+            "indices": [0], "memory_factor": 2, "exclude_failed_nodes": True,
+        }  # fmt: skip
+        keys = [asked.headers["idempotency-key"] for asked in (first, second, third)]
+        assert keys[0] != keys[1] == keys[2]
 
     def test_what_is_offered(self, service: Service, client: Any) -> None:
         service.replies = [Reply(200, [{"id": "scratch"}]), Reply(200, [{"id": "a/b"}])]

@@ -4,34 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from datetime import timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 import httpx
 
 from slurmbatch.client import connection
-from slurmbatch.client.errors import BatchFailed, ClientError
-from slurmbatch.client.frames import frame
+from slurmbatch.client.errors import ClientError
 from slurmbatch.client.operations import (
     Operations,
     Query,
     batch_path,
     batches_query,
     escaped,
-    job_path,
-    jobs_query,
     new_batch,
 )
-from slurmbatch.client.progress import Progress
-from slurmbatch.client.resources import BatchFields, JobFields
-from slurmbatch.client.shapes import ENDED, ArgValue, Filesystem, Tool
+from slurmbatch.client.shapes import ArgValue, Filesystem, Tool
 from slurmbatch.client.steps import Ask, Patience, Rest, Steps
 from slurmbatch.client.sweep import Sweep
+from slurmbatch.client.sync.resources import Batch, Job
 
-if TYPE_CHECKING:
-    import pandas
+__all__ = ["Batch", "Client", "Job"]
 
 T = TypeVar("T")
 
@@ -159,11 +153,18 @@ class Client:
                     self._pause(step)
                     continue
                 try:
-                    outcome = self._http.request(**connection.request(step, self._timeout))
+                    outcome = self._answer(step)
                 except httpx.TransportError as error:
                     take, outcome = steps.throw, error
         except StopIteration as end:
             return cast(T, end.value)
+
+    def _answer(self, ask: Ask) -> httpx.Response:
+        request = self._http.build_request(**connection.request(ask, self._timeout))
+        response = self._http.send(request, stream=ask.is_stream)
+        if ask.is_stream and not response.is_success:
+            response.read()
+        return response
 
     def _pause(self, rest: Rest) -> None:
         if rest.because is not None and self.on_retry is not None:
@@ -176,127 +177,3 @@ class Client:
             page = self._run(self._ask.page(path, left))
             yield from page.elements
             left = page.next
-
-
-class Batch(BatchFields):
-    """A batch: its fields as it was last looked at, and what can be done with it."""
-
-    def __init__(self, client: Client, fields: Mapping[str, Any]) -> None:
-        super().__init__(fields)
-        self._client = client
-
-    def refresh(self) -> Self:
-        """Looks again."""
-        self._fields = self._client._run(self._client._ask.one(batch_path(self.id)))
-        return self
-
-    def changes(self, timeout: float | None = None, *, interval: float = 1.0) -> Iterator[Self]:
-        """The batch as it is now, and again after each change, until all jobs have ended."""
-        client, tag = self._client, ""
-        deadline = None if timeout is None else client._clock() + timeout
-        while True:
-            self._fields, tag = client._run(client._ask.change(self.id, tag, interval, deadline))
-            yield self
-            if self.done():
-                return
-            client._run(client._ask.rest(interval, deadline))
-
-    def wait(
-        self,
-        timeout: float | None = None,
-        *,
-        progress: bool = False,
-        check: bool = False,
-        on_change: Callable[[Self], object] | None = None,
-        interval: float = 1.0,
-    ) -> Self:
-        """Waits until all jobs have ended.
-
-        `progress` draws a bar meanwhile. With `check` it raises BatchFailed if a job has failed.
-        Raises TimeoutError after `timeout` seconds; the batch goes on all the same.
-        """
-        with ExitStack() as stack:
-            show = stack.enter_context(Progress()).show if progress else None
-            for state in self.changes(timeout, interval=interval):
-                for each in (show, on_change):
-                    if each is not None:
-                        each(state)
-        if check and not self.succeeded():
-            raise BatchFailed(self)
-        return self
-
-    def cancel(self) -> Self:
-        """Ends what has not ended of it; the records stay."""
-        self._fields = self._client._run(self._client._ask.cancel(self.id))
-        return self
-
-    def delete(self) -> None:
-        """Makes it disappear for good; whatever still runs of it is cancelled."""
-        self._client._run(self._client._ask.delete(self.id))
-
-    def jobs(self, *, status: str | Sequence[str] = ()) -> Iterator[Job]:
-        """Its jobs in index order, all or those of a status or several, fetched a page at a time
-        while you go through them.
-        """
-        found = self._client._pages(f"{batch_path(self.id)}/jobs", jobs_query(status))
-        return (Job(self._client, self.id, each) for each in found)
-
-    def job(self, job: int | str) -> Job:
-        """One of them, by its index or its id, with all its fields."""
-        job_id = f"{self.id}-{job}" if isinstance(job, int) else job
-        fields = self._client._run(self._client._ask.one(job_path(self.id, job_id)))
-        return Job(self._client, self.id, fields)
-
-    def as_completed(self, timeout: float | None = None, *, interval: float = 1.0) -> Iterator[Job]:
-        """Each job once, as they end."""
-        seen: set[str] = set()
-        for state in self.changes(timeout, interval=interval):
-            if state.n_ended > len(seen):
-                for job in self.jobs(status=ENDED):
-                    if job.id not in seen:
-                        seen.add(job.id)
-                        yield job
-
-    def to_dataframe(self, *, status: str | Sequence[str] = ()) -> pandas.DataFrame:
-        """Its jobs as a table of pandas, an argument a column."""
-        return frame(self.jobs(status=status))
-
-
-class Job(JobFields):
-    """A job: its fields as it was last looked at, and what it printed."""
-
-    def __init__(self, client: Client, batch_id: str, fields: Mapping[str, Any]) -> None:
-        super().__init__(fields)
-        self._client = client
-        self.batch_id = batch_id
-
-    def refresh(self) -> Self:
-        """Looks again; then it has all its fields, which in a list it has not."""
-        path = job_path(self.batch_id, self.id)
-        self._fields = self._client._run(self._client._ask.one(path))
-        return self
-
-    def log(self, *, tail: int | None = None) -> str:
-        """What it printed, or the last lines of it; what is no UTF-8 in it is replaced."""
-        return self.log_bytes(tail=tail).decode(errors="replace")
-
-    def log_bytes(self, *, tail: int | None = None) -> bytes:
-        """The same as it is."""
-        return self._client._run(self._client._ask.log(self["log_id"], tail))
-
-    def follow(self, *, tail: int | None = None, interval: float = 1.0) -> Iterator[bytes]:
-        """What it printed, or the last lines of it, and what it prints from then on, until it has
-        ended.
-        """
-        client, offset = self._client, 0
-        if tail is not None:
-            last, offset = client._run(client._ask.tail(self.batch_id, self.id, tail))
-            yield last
-        while True:
-            part = client._run(client._ask.more_of_log(self.batch_id, self.id, offset))
-            if part.content:
-                offset += len(part.content)
-                yield part.content
-            if part.is_last:
-                return
-            client._run(client._ask.rest(interval, None))

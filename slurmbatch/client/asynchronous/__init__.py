@@ -5,34 +5,28 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import ExitStack
 from datetime import timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 import httpx
 
 from slurmbatch.client import connection
-from slurmbatch.client.errors import BatchFailed, ClientError
-from slurmbatch.client.frames import frame
+from slurmbatch.client.asynchronous.resources import AsyncBatch, AsyncJob
+from slurmbatch.client.errors import ClientError
 from slurmbatch.client.operations import (
     Operations,
     Query,
     batch_path,
     batches_query,
     escaped,
-    job_path,
-    jobs_query,
     new_batch,
 )
-from slurmbatch.client.progress import Progress
-from slurmbatch.client.resources import BatchFields, JobFields
-from slurmbatch.client.shapes import ENDED, ArgValue, Filesystem, Tool
+from slurmbatch.client.shapes import ArgValue, Filesystem, Tool
 from slurmbatch.client.steps import Ask, Patience, Rest, Steps
 from slurmbatch.client.sweep import Sweep
 
-if TYPE_CHECKING:
-    import pandas
+__all__ = ["AsyncBatch", "AsyncClient", "AsyncJob"]
 
 T = TypeVar("T")
 
@@ -162,11 +156,18 @@ class AsyncClient:
                     await self._pause(step)
                     continue
                 try:
-                    outcome = await self._http.request(**connection.request(step, self._timeout))
+                    outcome = await self._answer(step)
                 except httpx.TransportError as error:
                     take, outcome = steps.throw, error
         except StopIteration as end:
             return cast(T, end.value)
+
+    async def _answer(self, ask: Ask) -> httpx.Response:
+        request = self._http.build_request(**connection.request(ask, self._timeout))
+        response = await self._http.send(request, stream=ask.is_stream)
+        if ask.is_stream and not response.is_success:
+            await response.aread()
+        return response
 
     async def _pause(self, rest: Rest) -> None:
         if rest.because is not None and self.on_retry is not None:
@@ -180,135 +181,3 @@ class AsyncClient:
             for each in page.elements:
                 yield each
             left = page.next
-
-
-class AsyncBatch(BatchFields):
-    """A batch: its fields as it was last looked at, and what can be done with it."""
-
-    def __init__(self, client: AsyncClient, fields: Mapping[str, Any]) -> None:
-        super().__init__(fields)
-        self._client = client
-
-    async def refresh(self) -> Self:
-        """Looks again."""
-        self._fields = await self._client._run(self._client._ask.one(batch_path(self.id)))
-        return self
-
-    async def changes(
-        self, timeout: float | None = None, *, interval: float = 1.0
-    ) -> AsyncIterator[Self]:
-        """The batch as it is now, and again after each change, until all jobs have ended."""
-        client, tag = self._client, ""
-        deadline = None if timeout is None else client._clock() + timeout
-        while True:
-            self._fields, tag = await client._run(
-                client._ask.change(self.id, tag, interval, deadline)
-            )
-            yield self
-            if self.done():
-                return
-            await client._run(client._ask.rest(interval, deadline))
-
-    async def wait(
-        self,
-        timeout: float | None = None,
-        *,
-        progress: bool = False,
-        check: bool = False,
-        on_change: Callable[[Self], object] | None = None,
-        interval: float = 1.0,
-    ) -> Self:
-        """Waits until all jobs have ended.
-
-        `progress` draws a bar meanwhile. With `check` it raises BatchFailed if a job has failed.
-        Raises TimeoutError after `timeout` seconds; the batch goes on all the same.
-        """
-        with ExitStack() as stack:
-            show = stack.enter_context(Progress()).show if progress else None
-            async for state in self.changes(timeout, interval=interval):
-                for each in (show, on_change):
-                    if each is not None:
-                        each(state)
-        if check and not self.succeeded():
-            raise BatchFailed(self)
-        return self
-
-    async def cancel(self) -> Self:
-        """Ends what has not ended of it; the records stay."""
-        self._fields = await self._client._run(self._client._ask.cancel(self.id))
-        return self
-
-    async def delete(self) -> None:
-        """Makes it disappear for good; whatever still runs of it is cancelled."""
-        await self._client._run(self._client._ask.delete(self.id))
-
-    def jobs(self, *, status: str | Sequence[str] = ()) -> AsyncIterator[AsyncJob]:
-        """Its jobs in index order, all or those of a status or several, fetched a page at a time
-        while you go through them.
-        """
-        found = self._client._pages(f"{batch_path(self.id)}/jobs", jobs_query(status))
-        return (AsyncJob(self._client, self.id, each) async for each in found)
-
-    async def job(self, job: int | str) -> AsyncJob:
-        """One of them, by its index or its id, with all its fields."""
-        job_id = f"{self.id}-{job}" if isinstance(job, int) else job
-        fields = await self._client._run(self._client._ask.one(job_path(self.id, job_id)))
-        return AsyncJob(self._client, self.id, fields)
-
-    async def as_completed(
-        self, timeout: float | None = None, *, interval: float = 1.0
-    ) -> AsyncIterator[AsyncJob]:
-        """Each job once, as they end."""
-        seen: set[str] = set()
-        async for state in self.changes(timeout, interval=interval):
-            if state.n_ended > len(seen):
-                async for job in self.jobs(status=ENDED):
-                    if job.id not in seen:
-                        seen.add(job.id)
-                        yield job
-
-    async def to_dataframe(self, *, status: str | Sequence[str] = ()) -> pandas.DataFrame:
-        """Its jobs as a table of pandas, an argument a column."""
-        return frame([job async for job in self.jobs(status=status)])
-
-
-class AsyncJob(JobFields):
-    """A job: its fields as it was last looked at, and what it printed."""
-
-    def __init__(self, client: AsyncClient, batch_id: str, fields: Mapping[str, Any]) -> None:
-        super().__init__(fields)
-        self._client = client
-        self.batch_id = batch_id
-
-    async def refresh(self) -> Self:
-        """Looks again; then it has all its fields, which in a list it has not."""
-        path = job_path(self.batch_id, self.id)
-        self._fields = await self._client._run(self._client._ask.one(path))
-        return self
-
-    async def log(self, *, tail: int | None = None) -> str:
-        """What it printed, or the last lines of it; what is no UTF-8 in it is replaced."""
-        return (await self.log_bytes(tail=tail)).decode(errors="replace")
-
-    async def log_bytes(self, *, tail: int | None = None) -> bytes:
-        """The same as it is."""
-        return await self._client._run(self._client._ask.log(self["log_id"], tail))
-
-    async def follow(
-        self, *, tail: int | None = None, interval: float = 1.0
-    ) -> AsyncIterator[bytes]:
-        """What it printed, or the last lines of it, and what it prints from then on, until it has
-        ended.
-        """
-        client, offset = self._client, 0
-        if tail is not None:
-            last, offset = await client._run(client._ask.tail(self.batch_id, self.id, tail))
-            yield last
-        while True:
-            part = await client._run(client._ask.more_of_log(self.batch_id, self.id, offset))
-            if part.content:
-                offset += len(part.content)
-                yield part.content
-            if part.is_last:
-                return
-            await client._run(client._ask.rest(interval, None))

@@ -1,0 +1,186 @@
+"""Batches and jobs, and what can be done with them; `slurmbatch.client.sync` gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Self
+
+import httpx
+
+from slurmbatch.client.errors import BatchFailed
+from slurmbatch.client.frames import frame
+from slurmbatch.client.operations import (
+    RECONNECT,
+    batch_path,
+    first_byte,
+    job_path,
+    jobs_query,
+)
+from slurmbatch.client.progress import Progress
+from slurmbatch.client.resources import BatchFields, JobFields
+from slurmbatch.client.shapes import ENDED
+
+if TYPE_CHECKING:
+    import pandas
+
+    from slurmbatch.client.sync import Client
+
+
+class Batch(BatchFields):
+    """A batch: its fields as it was last looked at, and what can be done with it."""
+
+    def __init__(self, client: Client, fields: Mapping[str, Any]) -> None:
+        super().__init__(fields)
+        self._client = client
+
+    def refresh(self) -> Self:
+        """Looks again."""
+        self._fields = self._client._run(self._client._ask.one(batch_path(self.id)))
+        return self
+
+    def changes(self, timeout: float | None = None, *, interval: float = 1.0) -> Iterator[Self]:
+        """The batch as it is now, and again after each change, until all jobs have ended."""
+        client, tag = self._client, ""
+        deadline = None if timeout is None else client._clock() + timeout
+        while True:
+            self._fields, tag = client._run(client._ask.change(self.id, tag, interval, deadline))
+            yield self
+            if self.done():
+                return
+            client._run(client._ask.rest(interval, deadline))
+
+    def wait(
+        self,
+        timeout: float | None = None,
+        *,
+        progress: bool = False,
+        check: bool = False,
+        on_change: Callable[[Self], object] | None = None,
+        interval: float = 1.0,
+    ) -> Self:
+        """Waits until all jobs have ended.
+
+        `progress` draws a bar meanwhile. With `check` it raises BatchFailed if a job has failed.
+        Raises TimeoutError after `timeout` seconds; the batch goes on all the same.
+        """
+        with ExitStack() as stack:
+            show = stack.enter_context(Progress()).show if progress else None
+            for state in self.changes(timeout, interval=interval):
+                for each in (show, on_change):
+                    if each is not None:
+                        each(state)
+        if check and not self.succeeded():
+            raise BatchFailed(self)
+        return self
+
+    def retry(
+        self,
+        *,
+        reason: str | Sequence[str] = (),
+        indices: Sequence[int] | None = None,
+        memory_factor: float | None = None,
+        time_factor: float | None = None,
+        exclude_failed_nodes: bool | None = None,
+        exclude_nodes: Sequence[str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Self:
+        """Runs its failed jobs again under the same ids: all, or those that failed for a `reason`
+        such as "TIMEOUT", or with these indices. With a factor, so many times the memory or the
+        time that they had.
+        """
+        reasons = [reason] if isinstance(reason, str) else reason
+        body = {
+            "indices": indices,
+            "memory_factor": memory_factor,
+            "time_factor": time_factor,
+            "exclude_failed_nodes": exclude_failed_nodes,
+            "exclude_nodes": exclude_nodes,
+        }
+        steps = self._client._ask.retry(self.id, reasons, body, idempotency_key)
+        self._fields = self._client._run(steps)
+        return self
+
+    def cancel(self) -> Self:
+        """Ends what has not ended of it; the records stay."""
+        self._fields = self._client._run(self._client._ask.cancel(self.id))
+        return self
+
+    def delete(self) -> None:
+        """Makes it disappear for good; whatever still runs of it is cancelled."""
+        self._client._run(self._client._ask.delete(self.id))
+
+    def jobs(self, *, status: str | Sequence[str] = ()) -> Iterator[Job]:
+        """Its jobs in index order, all or those of a status or several, fetched a page at a time
+        while you go through them.
+        """
+        found = self._client._pages(f"{batch_path(self.id)}/jobs", jobs_query(status))
+        return (Job(self._client, self.id, each) for each in found)
+
+    def job(self, job: int | str) -> Job:
+        """One of them, by its index or its id, with all its fields."""
+        job_id = f"{self.id}-{job}" if isinstance(job, int) else job
+        fields = self._client._run(self._client._ask.one(job_path(self.id, job_id)))
+        return Job(self._client, self.id, fields)
+
+    def as_completed(self, timeout: float | None = None, *, interval: float = 1.0) -> Iterator[Job]:
+        """Each job once, as they end."""
+        seen: set[str] = set()
+        for state in self.changes(timeout, interval=interval):
+            if state.n_ended > len(seen):
+                for job in self.jobs(status=ENDED):
+                    if job.id not in seen:
+                        seen.add(job.id)
+                        yield job
+
+    def to_dataframe(self, *, status: str | Sequence[str] = ()) -> pandas.DataFrame:
+        """Its jobs as a table of pandas, an argument a column."""
+        return frame(self.jobs(status=status))
+
+
+class Job(JobFields):
+    """A job: its fields as it was last looked at, and what it printed."""
+
+    def __init__(self, client: Client, batch_id: str, fields: Mapping[str, Any]) -> None:
+        super().__init__(fields)
+        self._client = client
+        self.batch_id = batch_id
+
+    def refresh(self) -> Self:
+        """Looks again; then it has all its fields, which in a list it has not."""
+        path = job_path(self.batch_id, self.id)
+        self._fields = self._client._run(self._client._ask.one(path))
+        return self
+
+    def log(self, *, tail: int | None = None, attempt: int | None = None) -> str:
+        """What it printed, or the last lines of it; what is no UTF-8 in it is replaced.
+
+        `attempt`: in an earlier run, by its number.
+        """
+        return self.log_bytes(tail=tail, attempt=attempt).decode(errors="replace")
+
+    def log_bytes(self, *, tail: int | None = None, attempt: int | None = None) -> bytes:
+        """The same as it is."""
+        return self._client._run(self._client._ask.log(self["log_id"], tail, attempt))
+
+    def follow(self, *, tail: int | None = None) -> Iterator[bytes]:
+        """What it printed, or the last lines of it, and what it prints from then on, until it has
+        ended.
+        """
+        client, offset = self._client, 0
+        if tail is not None:
+            last, offset = client._run(client._ask.tail(self.batch_id, self.id, tail))
+            yield last
+        while True:
+            response = client._run(client._ask.growing_log(self.batch_id, self.id, offset))
+            offset = first_byte(response)
+            try:
+                for chunk in response.iter_bytes():
+                    offset += len(chunk)
+                    yield chunk
+                return
+            except httpx.TransportError:
+                # It broke off: taken up again where that was, after a rest.
+                client._run(client._ask.rest(RECONNECT, None))
+            finally:
+                response.close()
