@@ -35,7 +35,12 @@ class Server(Section):
         default=8, ge=1, le=256, description="Requests that are worked on at a time."
     )
     max_body_bytes: int = Field(
-        default=8 * 1024 * 1024, ge=1024, description="A larger request body is refused with 413."
+        default=8 * 1024 * 1024,
+        ge=1024,
+        description=(
+            "A larger request body is refused with 413. Memory does not grow with it: a million "
+            "jobs have some 40 MB."
+        ),
     )
     connection_limit: int = Field(
         default=4096, ge=1, description="Connections that may be open at a time; further ones wait."

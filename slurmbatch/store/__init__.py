@@ -14,6 +14,7 @@ from slurmbatch.store.idempotency import Idempotency
 from slurmbatch.store.ids import is_id, new_id, new_tag, tag_like
 from slurmbatch.store.keys import Keys
 from slurmbatch.store.models import MetaRow
+from slurmbatch.store.queue import Queue
 from slurmbatch.store.usage import Usages
 
 __all__ = [
@@ -32,7 +33,7 @@ __all__ = [
 
 
 class Store:
-    """The database, by subject: `keys`, `batches`, `arrays`, `gates`, `retries`."""
+    """The database, by subject: `keys`, `batches`, `arrays`, `queue` and so on."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -42,6 +43,7 @@ class Store:
         self.usage = Usages(database)
         self.gates = Gates(database)
         self.retries = Retries(database)
+        self.queue = Queue(database, self.arrays)
 
     @property
     def instance(self) -> str:

@@ -61,6 +61,11 @@ _ARRAYS = (
 )
 
 
+# In the words of the index, or SQLite would look at all arrays that there ever were.
+_OPEN = "a.state NOT IN ('DONE', 'REFUSED')"
+_OVER = frozenset((ArrayState.DONE, ArrayState.REFUSED))
+
+
 class Arrays:
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -71,28 +76,32 @@ class Arrays:
         """The arrays in these states, batch by batch; `due`: whose next try is not after that."""
         names = [str(state) for state in states]
         which = f"a.state IN ({', '.join('?' * len(names))})"
+        if not _OVER.intersection(states):
+            which = f"{_OPEN} AND {which}"
         late = () if due is None else (due,)
         if late:
             which += " AND a.next_try_at <= ?"
-        return self._arrays(f"{which} ORDER BY a.batch, a.ordinal", *names, *late)
+        return self.where(f"{which} ORDER BY a.batch, a.ordinal", *names, *late)
 
     def cancelled(self) -> frozenset[int]:
-        """Of the arrays that are not over those of which nothing shall run any more."""
+        """Of the arrays that Slurm has those of which nothing shall run any more."""
         rows = self._db.sql(
             "SELECT array.pk FROM array JOIN batch ON batch.pk = array.batch"
             " WHERE array.state NOT IN ('DONE', 'REFUSED')"
+            " AND array.state IN ('HELD', 'RELEASING', 'QUEUED')"
             " AND (array.cancelled_at IS NOT NULL OR batch.deleted_at IS NOT NULL)"
         )
         return frozenset(pk for (pk,) in rows)
 
     def get(self, pk: int) -> ArraySpec | None:
-        found = self._arrays("a.pk = ?", pk)
+        found = self.where("a.pk = ?", pk)
         return found[0] if found else None
 
     def of_batch(self, batch_id: str) -> list[ArraySpec]:
-        return self._arrays("b.batch_id = ? ORDER BY a.ordinal", batch_id)
+        return self.where("b.batch_id = ? ORDER BY a.ordinal", batch_id)
 
-    def _arrays(self, which: str, *values: object) -> list[ArraySpec]:
+    def where(self, which: str, *values: object) -> list[ArraySpec]:
+        """For this room only: those of which this is true, `a` and their batch, `b`."""
         # Several times in every tick, so in plain SQL.
         return [array_of(row) for row in self._db.sql(f"{_ARRAYS} WHERE {which}", values)]
 

@@ -169,4 +169,9 @@ ALTER TABLE attempt ADD COLUMN usage_due REAL;
 CREATE INDEX attempt_usage_due ON attempt (usage_due) WHERE usage_due IS NOT NULL;
 """
 
-MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4)
+# A batch of a million jobs waits in a thousand arrays, of which the first few are looked at.
+V5 = """
+CREATE INDEX array_intent ON array (batch, ordinal, cancelled_at) WHERE state = 'INTENT';
+"""
+
+MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5)

@@ -24,11 +24,11 @@ from slurmbatch.submitter.common import is_ahead, is_past, lives, say
 from slurmbatch.submitter.gates import Gates
 from slurmbatch.submitter.handover import HandOver
 from slurmbatch.submitter.terms import Terms
+from slurmbatch.submitter.turns import Turns
 
 __all__ = ["Submitter", "Terms"]
 
 _log = get("submitter")
-BEHIND = "WAITING: its turn comes after an earlier batch of the same user, which waits itself"
 UNSURE = (
     "WAITING: whether an earlier try has arrived cannot be told until Slurm's accounting answers"
 )
@@ -63,6 +63,7 @@ class Submitter:
             self.newest_at_start, self.clock, self.elapsed, self.look,
         )  # fmt: skip
         self._gates = Gates(self.store)
+        self._turns = Turns(self.store, self.doorbell, self._guarded, self._is_due)
 
     def tick(self, now: float) -> None:
         self._gates.look(now)
@@ -104,29 +105,17 @@ class Submitter:
     # --- handing over ---------------------------------------------------------------------------
 
     def _hand_over(self, now: float) -> None:
-        waiting_users: set[str] = set()
         self.handover.left_alone.clear()
-        open_states = (ArrayState.INTENT, ArrayState.HELD, ArrayState.RELEASING)
-        arrays = self.store.arrays.in_state(*open_states)
-        for array in arrays:
-            # In order for each user: what came later does not overtake what has to wait.
-            if array.state is ArrayState.INTENT and array.user_id in waiting_users:
-                self._let_wait(array)
-                continue
-            if (
-                is_ahead(array.next_try_at, now, self.handover.terms.longest_backoff)
-                and not array.cancel
-            ):
-                waiting_users.add(array.user_id)
-                continue
-            self._guarded(array.pk, now)
-            if self._state(array) is ArrayState.INTENT:
-                waiting_users.add(array.user_id)
+        for array in self.store.arrays.in_state(ArrayState.HELD, ArrayState.RELEASING):
+            if array.cancel or not self._is_put_off(array, now):
+                self._guarded(array.pk, now)
+        self._turns.tick(now)
 
-    def _let_wait(self, array: ArraySpec) -> None:
-        if not array.waiting and not array.cancel:
-            self.store.arrays.waits(array.pk, BEHIND, 0.0)
-        self.doorbell.tell(array.batch_id)
+    def _is_put_off(self, array: ArraySpec, now: float) -> bool:
+        return is_ahead(array.next_try_at, now, self.handover.terms.longest_backoff)
+
+    def _is_due(self, array: ArraySpec, now: float) -> bool:
+        return not self._is_put_off(array, now) or self.handover.room.has_come(array)
 
     def _guarded(self, pk: int, now: float) -> None:
         """A step of one array, whose trouble is no other array's."""
@@ -151,10 +140,6 @@ class Submitter:
                 _log.exception("a bug keeps an array back, the others go on",
                                batch_id=array.batch_id, tag=array.tag)  # fmt: skip
             self.handover.wait(array, OUR_FAULT, now, seconds=self.handover.terms.longest_backoff)
-
-    def _state(self, array: ArraySpec) -> ArrayState | None:
-        fresh = self.store.arrays.get(array.pk)
-        return fresh.state if fresh else None
 
     # --- ending ---------------------------------------------------------------------------------
 

@@ -17,16 +17,13 @@ from slurmbatch.slurm.port import SlurmPort
 from slurmbatch.states import ENDS
 from slurmbatch.store import Store, tag_like
 from slurmbatch.submitter.common import is_held, is_past, lives, of, say
+from slurmbatch.submitter.room import Room
 from slurmbatch.submitter.terms import Terms
 
 _log = get("submitter")
 CANCELLED_EARLY = "CANCELLED: cancelled by request, before it was handed to Slurm"
 NOT_OFFERED = "REFUSED: its tool, or a filesystem that it asks for, is no longer offered here"
 ANSWERS_BEFORE_REFUSAL = 3
-# An array that a limit has kept out so often is cut in halves, and at last into single jobs.
-TRIES_BEFORE_CUT = 2
-TRIES_BEFORE_SINGLES = 5
-SMALLEST_CUT = 16
 CUT_IS_TRIED_AFTER = 2.0
 
 
@@ -60,8 +57,10 @@ class HandOver:
     _absent: dict[int, float] = field(default_factory=dict)
     _released: dict[int, float] = field(default_factory=dict)
     _answered: dict[int, tuple[str, int]] = field(default_factory=dict)
-    _fits: dict[str, int] = field(default_factory=dict)
     _looked_up: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.room = Room(self.store.queue.in_slurm)
 
     def forget_absence(self) -> None:
         """Slurm could not be asked: what was absent before that need not be."""
@@ -144,12 +143,7 @@ class HandOver:
 
     def _busy(self, array: ArraySpec, busy: SlurmBusy, now: float) -> None:
         self._answered.pop(array.pk, None)
-        # There may never be room for all of it at once. What has fitted of this user's before is
-        # tried first, and then ever less.
-        keep = self._fits.get(array.user_id, array.n_tasks)
-        if keep >= array.n_tasks and array.tries >= TRIES_BEFORE_CUT:
-            least = 1 if array.tries >= TRIES_BEFORE_SINGLES else SMALLEST_CUT
-            keep = max(least, array.n_tasks // 2)
+        keep = self.room.piece(array)
         seconds = CUT_IS_TRIED_AFTER if self._is_cut(array, keep) else None
         self.wait(array, f"LIMIT: waits for room in Slurm ({busy.detail})", now, seconds)
 
@@ -179,8 +173,7 @@ class HandOver:
 
     def _accepted(self, array: ArraySpec, slurm_job_id: int, now: float) -> None:
         self._answered.pop(array.pk, None)
-        if array.tries >= TRIES_BEFORE_CUT:
-            self._fits[array.user_id] = array.n_tasks
+        self.room.accepted(array)
         self.store.arrays.accepted(array.pk, slurm_job_id, now)
         self.doorbell.tell(array.batch_id)
         say("array handed to Slurm, held", array, slurm_job=slurm_job_id)

@@ -210,6 +210,7 @@ class _Mortals:
         self.batches = Mortal(store.batches, fate)
         self.gates = Mortal(store.gates, fate)
         self.retries = Mortal(store.retries, fate)
+        self.queue = Mortal(store.queue, fate)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
