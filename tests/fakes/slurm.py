@@ -124,8 +124,10 @@ class FakeSlurm(FakeCluster):
 
     def _used(self, row: JobReport) -> JobUsage:
         number = row.tasks[0][0]
-        task = self.array(row.array_job_id).tasks[number]
-        return JobUsage(row.array_job_id, number, row.tag, task.max_rss, task.cpu_time,
+        array = self._newest(row.array_job_id)
+        task = array.tasks.get(number) if array else None  # slurmctld may have forgotten it
+        max_rss, cpu_time = (task.max_rss, task.cpu_time) if task else (None, None)
+        return JobUsage(row.array_job_id, number, row.tag, max_rss, cpu_time,
                         complete=row.state in ENDS)  # fmt: skip
 
     def _record(self, call: str, what: object) -> None:
