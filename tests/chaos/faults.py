@@ -85,7 +85,7 @@ class Faults:
                     outage.until = min(outage.until, time.time())
         return True
 
-    def mend_all(self, patience: float = 120.0) -> None:
+    def mend_all(self, patience: float = 600.0) -> None:
         """Until all of Slurm answers again."""
         nodes = [f"slurmd-{name}" for name in self.site.box.plan.shape.node_names]
         deadline = time.monotonic() + patience
