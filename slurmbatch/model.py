@@ -209,7 +209,8 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch as it is kept. `counts` has all seven statuses and adds up to `n_jobs`.
+    """A batch as it is kept. `counts` has all seven statuses and adds up to `n_jobs`; `summary` is
+    what it says of its jobs as a whole (`slurmbatch.summary`), in JSON.
 
     `canary`: so many of its jobs, the first ones, go before the others, which wait until all of
     those have succeeded; 0: none.
@@ -232,6 +233,7 @@ class Batch:
     finished_at: float | None = None
     stale_since: float | None = None
     canary: int = 0
+    summary: str = ""
 
     @property
     def etag(self) -> str:

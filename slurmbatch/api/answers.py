@@ -67,6 +67,50 @@ class ListedBatch(TypedDict):
     canary: Annotated[int, Field(description="So many jobs go before all others; 0: none.")]
 
 
+class ReasonView(TypedDict):
+    """Why some of the jobs of a batch wait or have failed."""
+
+    text: Annotated[str, Field(description="All of it, in words.")]
+    status: Status
+    reason: Annotated[str, Field(description="As it stands with each of these jobs.")]
+    n_jobs: int
+    node: Annotated[str, Field(description='Where all of them failed; "": not on one node.')]
+    job_id: Annotated[str, Field(description="One of those that failed.")]
+
+
+class ReasonWithLog(ReasonView):
+    """The same, and what that job printed last."""
+
+    log: Annotated[str, Field(description="Up to 20 lines.")]
+
+
+class SpreadView(TypedDict):
+    """What was asked for, and what jobs used: half of them, 95 of 100, and all at most so much."""
+
+    asked: float | None
+    p50: float | None
+    p95: float | None
+    max: float | None
+
+
+class UsageView(TypedDict):
+    """What the jobs that succeeded used, as far as accounting has told."""
+
+    n_jobs: int
+    memory: Annotated[SpreadView, Field(description="MiB.")]
+    cpu: Annotated[SpreadView, Field(description="CPUs that were busy, on average.")]
+    time: Annotated[SpreadView, Field(description="Seconds.")]
+    suggestions: Annotated[list[str], Field(description="What to ask for, in words.")]
+
+
+class Summary(TypedDict):
+    """What a batch says of its jobs as a whole."""
+
+    reasons: Annotated[list[ReasonView], Field(description="Most frequent first, 10 at most.")]
+    usage: UsageView
+    expected_end: Time
+
+
 class BatchView(TypedDict):
     """A batch."""
 
@@ -84,6 +128,11 @@ class BatchView(TypedDict):
     stale_since: Time
     version: Annotated[str, Field(description="Another one whenever something here changes.")]
     canary: Annotated[int, Field(description="So many jobs go before all others; 0: none.")]
+    reasons: Annotated[list[ReasonView], Field(description="Most frequent first, 10 at most.")]
+    usage: UsageView
+    expected_end: Annotated[
+        Time, Field(description="If what waits takes as long as what has ended did.")
+    ]
 
 
 class ListedJob(TypedDict):

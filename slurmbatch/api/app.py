@@ -15,6 +15,7 @@ from slurmbatch.api.resources.batches import BatchList, Cancellation, OneBatch, 
 from slurmbatch.api.resources.catalogue import FilesystemList, OneTool, ToolList
 from slurmbatch.api.resources.jobs import JobList, OneJob
 from slurmbatch.api.resources.logs import LogById, LogOfJob
+from slurmbatch.api.resources.reasons import ReasonList
 from slurmbatch.api.resources.service import Document, Health, Ready
 from slurmbatch.spool import Spool
 
@@ -50,6 +51,7 @@ def create_app(
         "/batches/{batch_id}": OneBatch(batches),
         "/batches/{batch_id}/cancel": Cancellation(batches),
         "/batches/{batch_id}/retry": Repetition(batches, max_body_bytes),
+        "/batches/{batch_id}/reasons": ReasonList(batches),
         "/batches/{batch_id}/jobs": JobList(batches),
         "/batches/{batch_id}/jobs/{job_id}": OneJob(batches),
         "/batches/{batch_id}/jobs/{job_id}/log": LogOfJob(batches),

@@ -173,6 +173,11 @@ OPERATIONS: tuple[Operation, ...] = (
         retries.RetryBody, (400, 404, 409, 413, 415, 422, 507), body_needed=False,
     ),
     Operation(
+        "GET", "/batches/{batch_id}/reasons", "list_reasons",
+        "See why jobs wait or have failed, with the last lines of one such log",
+        {200: Answer("The reasons.", answers.ReasonWithLog, many=True)}, problems=(400, 404),
+    ),
+    Operation(
         "GET", "/batches/{batch_id}/jobs", "list_jobs", "List the jobs of a batch, in index order",
         {200: Answer("The jobs.", answers.ListedJob, many=True, headers=("Link",))},
         (

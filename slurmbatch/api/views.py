@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from functools import lru_cache
 
+from slurmbatch import summary
 from slurmbatch.api.answers import (
     AttemptView,
     BatchView,
@@ -15,11 +17,14 @@ from slurmbatch.api.answers import (
     ListedBatch,
     ListedJob,
     ParameterView,
+    ReasonView,
     SlurmView,
+    Summary,
     Times,
     ToolView,
 )
 from slurmbatch.model import Attempt, Batch, Filesystem, Job, Parameter, SlurmOptions, Status, Tool
+from slurmbatch.summary import Facts
 
 
 def moment(at: float | None) -> str:
@@ -70,6 +75,25 @@ def batch(batch: Batch) -> BatchView:
         "stale_since": moment(batch.stale_since),
         "version": batch.etag,
         "canary": batch.canary,
+        **_summary(batch),
+    }
+
+
+def reasons(batch: Batch) -> list[ReasonView]:
+    """Why its jobs wait or have failed."""
+    return _summary(batch)["reasons"]
+
+
+def _summary(batch: Batch) -> Summary:
+    if batch.summary:
+        said = json.loads(batch.summary)
+    else:
+        limit = batch.slurm.time_limit
+        said = summary.document(Facts(batch.batch_id, batch.n_jobs, batch.hardware, limit))
+    return {
+        "reasons": said["reasons"],
+        "usage": said["usage"],
+        "expected_end": moment(said["expected_end"]),
     }
 
 

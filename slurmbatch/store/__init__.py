@@ -88,6 +88,7 @@ def open_store(path: Path, *, exclusive: bool) -> Store:
     store = Store(Database(path, exclusive=exclusive))
     if exclusive:
         store.batches.forget_staged()
+        store.batches.summarise()
         store.remember("instance", _new_instance(), keep=True)  # so that every backup has it
     return store
 

@@ -16,6 +16,7 @@ import peewee
 
 from slurmbatch.errors import Conflict
 from slurmbatch.model import MAX_MEMORY, MAX_TIME_LIMIT, ArgValue, Gate, Retry
+from slurmbatch.store import summaries
 from slurmbatch.store.database import Database
 from slurmbatch.store.idempotency import Idempotency, earlier, remember
 from slurmbatch.store.rows import CANARY_WAITS, FIRST_END, STATUSES
@@ -113,6 +114,8 @@ def put_back(
     n_handed_over = db.execute_sql(_KEEP_ATTEMPTS, (batch,)).rowcount
     n_jobs = int(db.execute_sql(_PUT_BACK, (now, batch)).rowcount)
     db.execute_sql(_COUNT, (batch, n_jobs, n_handed_over))
+    summaries.recount(db, batch)
+    summaries.refresh(db, [batch], now)
     return n_jobs
 
 

@@ -17,6 +17,7 @@ from slurmbatch.model import (
     KnownJob,
     Status,
 )
+from slurmbatch.store import summaries
 from slurmbatch.store.changes import Applied, apply
 from slurmbatch.store.database import Database
 from slurmbatch.store.models import ArrayRow, BatchRow
@@ -294,6 +295,7 @@ class Arrays:
                 if removed < portion:
                     _bury(db, "array.batch = ?", pk, now)
                     db.execute_sql("DELETE FROM attempt WHERE batch = ?", (pk,))
+                    summaries.forget(db, pk)
                     db.execute_sql("DELETE FROM array WHERE batch = ?", (pk,))
                     db.execute_sql("DELETE FROM batch WHERE pk = ?", (pk,))
                     gone.append(batch_id)
@@ -324,6 +326,7 @@ def _count_submitted(
         " version = version + 1 FROM array a WHERE a.pk = ? AND a.batch = batch.pk",
         (sign, n_tasks, pk),
     )
+    summaries.refresh(db, _batches_of(db, [pk]))
 
 
 def _recount(db: peewee.SqliteDatabase, pk: int) -> None:
@@ -335,14 +338,23 @@ def _recount(db: peewee.SqliteDatabase, pk: int) -> None:
     db.execute_sql(
         f"UPDATE batch SET {sums} WHERE pk = (SELECT batch FROM array WHERE array.pk = ?)", (pk,)
     )
+    for batch in _batches_of(db, [pk]):
+        summaries.recount(db, batch)
+        summaries.refresh(db, [batch])
 
 
-def _touch_batches(db: peewee.SqliteDatabase, pks: Iterable[int]) -> None:
+def _touch_batches(db: peewee.SqliteDatabase, pks: Sequence[int]) -> None:
     db.connection().cursor().executemany(
         "UPDATE batch SET version = version + 1"
         " WHERE pk = (SELECT batch FROM array WHERE array.pk = ?)",
         [(pk,) for pk in pks],
     )
+    summaries.refresh(db, _batches_of(db, pks))
+
+
+def _batches_of(db: peewee.SqliteDatabase, pks: Iterable[int]) -> set[int]:
+    numbers = ",".join(str(int(pk)) for pk in pks)
+    return {row[0] for row in db.execute_sql(f"SELECT batch FROM array WHERE pk IN ({numbers})")}
 
 
 def _bury(db: peewee.SqliteDatabase, which: str, pk: int, now: float) -> None:

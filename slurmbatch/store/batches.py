@@ -17,7 +17,7 @@ from slurmbatch.errors import SlurmbatchError
 from slurmbatch.model import ArgValue, ArrayState, Attempt, Batch, Gate, Job, Status
 from slurmbatch.spool import Spool
 from slurmbatch.spool import compact as dumps
-from slurmbatch.store import staging
+from slurmbatch.store import staging, summaries
 from slurmbatch.store.database import Database
 from slurmbatch.store.idempotency import Idempotency, earlier, remember
 from slurmbatch.store.models import ArrayRow, BatchRow, IdempotencyRow, JobRow
@@ -101,6 +101,7 @@ class Batches:
                 for ordinal, array in enumerate(arrays)
             ]
             jobs = _new_jobs(pk, zip(made, arrays, strict=True), _texts(variable_args))
+            summaries.refresh(db, [pk])
             if staged:
                 staging.hide(db, pk)
             else:
@@ -134,6 +135,13 @@ class Batches:
                 staging.give_up(db, pk)
             raise
         return None
+
+    def summarise(self) -> None:
+        """At the start: whatever was kept before batches said anything of their jobs."""
+        rows = self._db.sql("SELECT pk FROM batch WHERE summary = ''")
+        if rows:
+            with self._db.write() as db:
+                summaries.refresh(db, [pk for (pk,) in rows])
 
     def forget_staged(self) -> None:
         """At the start: what an earlier process was making when it ended was never answered."""

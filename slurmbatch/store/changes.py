@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import peewee
 
 from slurmbatch.model import JobChange, Status
+from slurmbatch.store import summaries
 from slurmbatch.store.rows import CODE, FIRST_END, STATUSES
 
 STARTING, RUNNING = CODE[Status.STARTING], CODE[Status.RUNNING]
@@ -19,13 +20,17 @@ CREATE TEMP TABLE IF NOT EXISTS change (
     array INTEGER, task INTEGER, status INTEGER, reason TEXT, slurm_state TEXT, start_time REAL,
     stop_time REAL, exit_code INTEGER, signal INTEGER, node_list TEXT, restarts INTEGER,
     reopen INTEGER, never_runs INTEGER, expected_start REAL,
-    since REAL, gone REAL, began REAL, PRIMARY KEY (array, task)
+    since REAL, gone REAL, began REAL,
+    ran REAL AS (iif(status >= 5 AND node_list != '', max(0, stop_time - start_time), NULL)),
+    PRIMARY KEY (array, task)
 ) WITHOUT ROWID
 """
+# The + keeps SQLite from looking each of all jobs up among the changes.
 _MAY_CHANGE = f"(job.status < {FIRST_END} OR c.reopen)"
 _DELTAS = f"""
-SELECT job.batch, job.array, job.status, c.status, count(*)
-FROM temp.change c JOIN job ON job.array = c.array AND job.task = c.task
+SELECT job.batch, job.array, job.status, c.status, count(*), total(c.ran IS NOT NULL),
+    total(c.ran), max(iif(c.status >= {RUNNING} AND c.node_list != '', c.start_time, NULL))
+FROM temp.change c JOIN job ON job.array = +c.array AND job.task = +c.task
 WHERE {_MAY_CHANGE} GROUP BY 1, 2, 3, 4
 """
 # Since when each job has had its old status, when that ended (`gone`), and when the new one began.
@@ -39,7 +44,7 @@ UPDATE temp.change AS c SET since = coalesce(job.status_since, batch.created_at)
         WHEN c.status = {RUNNING} AND job.status < {STARTING}
         THEN coalesce(c.start_time, ?1) ELSE ?1 END
 FROM job JOIN batch ON batch.pk = job.batch
-WHERE job.array = c.array AND job.task = c.task AND job.status != c.status
+WHERE job.array = +c.array AND job.task = +c.task AND job.status != c.status
 """
 _FITTED = """
 UPDATE temp.change SET began = max(since, min(began, ?1)),
@@ -52,7 +57,7 @@ INSERT OR IGNORE INTO attempt (batch, idx, attempt, reason, slurm_state, start_t
 SELECT job.batch, job.idx, job.earlier + job.restarts + 1, job.reason, job.slurm_state,
     job.start_time, coalesce(job.stop_time, ?), job.exit_code, job.signal, job.node_list,
     job.array, job.task, job.max_rss, job.cpu_time
-FROM temp.change c JOIN job ON job.array = c.array AND job.task = c.task
+FROM temp.change c JOIN job ON job.array = +c.array AND job.task = +c.task
 WHERE c.restarts > job.restarts
 """
 _SPENT = ", ".join(
@@ -67,8 +72,21 @@ UPDATE job SET status = c.status, reason = c.reason, slurm_state = c.slurm_state
     never_runs = c.never_runs, expected_start = c.expected_start, max_rss = NULL, cpu_time = NULL,
     usage_due = iif(c.status >= {FIRST_END} AND c.node_list != '', ?1 + {USAGE_AFTER}, NULL),
     status_since = coalesce(c.began, job.status_since), {_SPENT}
-FROM temp.change c WHERE job.array = c.array AND job.task = c.task AND {_MAY_CHANGE}
+FROM temp.change c WHERE job.array = +c.array AND job.task = +c.task AND {_MAY_CHANGE}
 """
+
+
+class _Delta(NamedTuple):
+    """Jobs of an array that change from one status to another, and those of them that have run."""
+
+    batch: int
+    array: int
+    old: int
+    new: int
+    n_jobs: int
+    n_ran: float
+    ran_seconds: float
+    last_start: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +109,24 @@ def apply(
     db.connection().cursor().executemany(insert, rows)
     db.execute_sql(_TIMES, (now,))
     db.execute_sql(_FITTED, (now,))
-    deltas = db.execute_sql(_DELTAS).fetchall()
+    deltas = [_Delta(*row) for row in db.execute_sql(_DELTAS)]
     db.execute_sql(_CLOSE_ATTEMPTS, (now,))
+    summaries.move(db)
     written = int(db.execute_sql(_APPLY, (now,)).rowcount)
-    return Applied(written, tuple(_count(db, deltas, now)))
+    finished = tuple(_count(db, deltas, now))
+    _summarise(db, deltas, now)
+    return Applied(written, finished)
+
+
+def _summarise(db: peewee.SqliteDatabase, deltas: Sequence[_Delta], now: float) -> None:
+    for batch in {each.batch for each in deltas if each.old == summaries.FAILED}:
+        summaries.recount(db, batch)  # so that no example is of a job that goes on
+    db.connection().cursor().executemany(
+        "UPDATE batch SET n_ran = n_ran + ?, ran_seconds = ran_seconds + ?,"
+        " last_start = nullif(max(coalesce(last_start, 0), coalesce(?, 0)), 0) WHERE pk = ?",
+        [(each.n_ran, each.ran_seconds, each.last_start, each.batch) for each in deltas],
+    )
+    summaries.refresh(db, {each.batch for each in deltas}, now)
 
 
 def _change_row(pk: int, change: JobChange) -> tuple[Any, ...]:
@@ -106,12 +138,12 @@ def _change_row(pk: int, change: JobChange) -> tuple[Any, ...]:
 
 
 def _count(
-    db: peewee.SqliteDatabase, deltas: Sequence[tuple[int, ...]], now: float
+    db: peewee.SqliteDatabase, deltas: Sequence[_Delta], now: float
 ) -> list[tuple[str, str, int, str]]:
     """Moves the counters of batches and arrays; gives the batches that have ended by it."""
     batches: dict[int, list[int]] = {}
     arrays: dict[int, int] = {}
-    for batch, array, old, new, count in deltas:
+    for batch, array, old, new, count, *_ in deltas:
         moves = batches.setdefault(batch, [0] * len(STATUSES))
         moves[old] -= count
         moves[new] += count

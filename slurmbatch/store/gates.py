@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from slurmbatch.model import Gate
+from slurmbatch.store import summaries
 from slurmbatch.store.database import Database
 from slurmbatch.store.rows import FIRST_END, STATUSES
 
@@ -72,3 +73,5 @@ class Gates:
                 " WHERE pk IN (SELECT DISTINCT batch FROM array WHERE pk = ?)",
                 [(pk,) for pk in arrays[:1]],
             )
+            batches = db.execute_sql("SELECT batch FROM array WHERE pk = ?", arrays[:1])
+            summaries.refresh(db, [row[0] for row in batches.fetchall()])

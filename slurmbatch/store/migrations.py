@@ -174,4 +174,35 @@ V5 = """
 CREATE INDEX array_intent ON array (batch, ordinal, cancelled_at) WHERE state = 'INTENT';
 """
 
-MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5)
+# Why the jobs of a batch wait or have failed, and what those used that succeeded, counted; and what
+# the batch says of it.
+V6 = """
+CREATE TABLE reason (
+    batch INTEGER NOT NULL,
+    status INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    node TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    example INTEGER,
+    PRIMARY KEY (batch, status, reason, node)
+) WITHOUT ROWID;
+INSERT INTO reason SELECT batch, status, reason, iif(status = 6, node_list, ''), count(*),
+    iif(status = 6, min(idx), NULL)
+    FROM job WHERE status IN (1, 2, 6) AND reason != '' GROUP BY 1, 2, 3, 4;
+
+CREATE TABLE usage (
+    batch INTEGER NOT NULL,
+    kind INTEGER NOT NULL,
+    bucket INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    most REAL NOT NULL,
+    PRIMARY KEY (batch, kind, bucket)
+) WITHOUT ROWID;
+
+ALTER TABLE batch ADD COLUMN summary TEXT NOT NULL DEFAULT '';
+ALTER TABLE batch ADD COLUMN n_ran INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE batch ADD COLUMN ran_seconds REAL NOT NULL DEFAULT 0;
+ALTER TABLE batch ADD COLUMN last_start REAL;
+"""
+
+MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6)

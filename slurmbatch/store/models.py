@@ -61,6 +61,7 @@ class BatchRow(Model):
     cancelled_at = FloatField(null=True)
     deleted_at = FloatField(null=True)
     finished_at = FloatField(null=True)
+    summary = TextField()
 
     class Meta:
         table_name = "batch"

@@ -43,6 +43,7 @@ BATCH_COLUMNS = (
     BatchRow.cancelled_at,
     BatchRow.finished_at,
     BatchRow.canary,
+    BatchRow.summary,
     *BATCH_COUNTS,
 )
 # Seconds in each status that is no end.
@@ -125,7 +126,7 @@ def slurm_json(options: SlurmOptions) -> str:
 def batch_of(row: tuple[Any, ...]) -> Batch:
     """A row of BATCH_COLUMNS."""
     (batch_id, user_id, tool_id, name, n_jobs, filesystems, cpu, memory, slurm, created_at,
-     version, n_submitted, cancelled_at, finished_at, canary, *counts) = row  # fmt: skip
+     version, n_submitted, cancelled_at, finished_at, canary, summary, *counts) = row  # fmt: skip
     return Batch(
         batch_id=batch_id,
         user_id=user_id,
@@ -141,6 +142,7 @@ def batch_of(row: tuple[Any, ...]) -> Batch:
         cancelled_at=cancelled_at,
         finished_at=finished_at,
         canary=canary,
+        summary=summary,
     )
 
 

@@ -26,7 +26,7 @@ _LANES = (
         r"/(?:healthz|openapi\.json|tools(?:/[^/]+)?|filesystems|batches/[^/]+(?:/jobs/[^/]+)?)"
     )),
     (JOBS, re.compile(r"/batches/[^/]+/jobs")),
-    (LOGS, re.compile(r"/batches/[^/]+/jobs/[^/]+/log|/logs/[^/]+")),
+    (LOGS, re.compile(r"/batches/[^/]+/(?:jobs/[^/]+/log|reasons)|/logs/[^/]+")),
 )  # fmt: skip
 
 

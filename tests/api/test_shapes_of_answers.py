@@ -30,6 +30,11 @@ LISTED_BATCH = {
     "canary": int,
 }
 HARDWARE = {"filesystems": [str], "memory": int, "cpu": int}
+REASON = {
+    "text": str, "status": str, "reason": str, "n_jobs": int, "node": str, "job_id": str,
+}  # fmt: skip
+SPREAD = {"asked": object, "p50": object, "p95": object, "max": object}
+USAGE = {"n_jobs": int, "memory": SPREAD, "cpu": SPREAD, "time": SPREAD, "suggestions": [str]}
 BATCH = {
     "batch_id": str,
     "tool_id": str,
@@ -40,6 +45,9 @@ BATCH = {
     **BATCH_ADDED,
     "version": str,
     "canary": int,
+    "reasons": [REASON],
+    "usage": USAGE,
+    "expected_end": str,
 }
 ARGS = {"samples": int, "seed": int}
 LISTED_JOB = {

@@ -75,6 +75,7 @@ def get(port: int, path: str, timeout: float = 10, method: str = "GET") -> bytes
         ("HEAD", "/batches/01m/jobs", JOBS),
         ("GET", "/batches/01m/jobs/01m-3/log", LOGS),
         ("GET", "/logs/01m-3.log", LOGS),
+        ("GET", "/batches/01m/reasons", LOGS),
         ("GET", "/batches", REST),
         ("GET", "/readyz", REST),
         ("POST", "/batches", REST),
