@@ -62,7 +62,7 @@ class Submitter:
             self.store, self.slurm, terms, self.doorbell, self.health, self.end_stray,
             self.newest_at_start, self.clock, self.elapsed, self.look,
         )  # fmt: skip
-        self._gates = Gates(self.store)
+        self._gates = Gates(self.store, self.doorbell, self.elapsed)
         self._turns = Turns(self.store, self.doorbell, self._guarded, self._is_due)
         self._adopted = terms
 
