@@ -21,11 +21,12 @@ BIN = .venv/bin
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL = help
-.PHONY: help demo demo-down test lint bench chaos clean ready ready-dev ready-bench
+.PHONY: help demo demo-down test test-versions lint bench chaos clean ready ready-dev ready-bench \
+	slurm-22.05 slurm-24.11 slurm-26.05
 
 help: ## This list
 	@echo "slurmbatch, a REST bridge to Slurm. What make can do:"
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s%s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z0-9.-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-22s%s\n", $$1, $$2}'
 
 demo: ready ## Run 100 jobs on a private, real Slurm, and leave it up to go on
 	@.ci/demo up
@@ -35,6 +36,19 @@ demo-down: ## End the demo and remove all of it
 
 test: lint ## Lint, types, layering, and all tests
 	$(BIN)/pytest --ignore=tests/benchmarks
+	@.ci/test-versions short
+
+test-versions: ready-dev ## All tests that need a real Slurm, on each version of it that people run
+	@.ci/test-versions full
+
+slurm-22.05: ## Unpack Debian 12's Slurm into .cache/slurm-22.05, for sandbox up --root
+	@.ci/slurm-root 22.05
+
+slurm-24.11: ## The same with Debian 13's
+	@.ci/slurm-root 24.11
+
+slurm-26.05: ## The same with that of Debian's testing
+	@.ci/slurm-root 26.05
 
 lint: ready-dev ## Lint, types and layering only
 	$(BIN)/ruff check .

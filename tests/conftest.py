@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import signal
 import tempfile
@@ -12,14 +13,46 @@ from pathlib import Path
 import pytest
 
 from slurmbatch.sandbox import Sandbox
+from slurmbatch.sandbox.build import ROOT_VARIABLE
 
 # A line for each request drowns what a failed test has to say.
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
-def pytest_configure() -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--slurm-root",
+        type=Path,
+        help="run the tests that need a real Slurm, and only those, on the one unpacked there; "
+        "where it is not, skip them, with the reason that stands in DIRECTORY.why",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Somebody who ends the tests politely gets the sandboxes taken down as well."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if root := config.getoption("--slurm-root"):
+        # Every sandbox of the tests is made of it, and those of the programs that they start.
+        os.environ[ROOT_VARIABLE] = str(root.absolute())
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    root = config.getoption("--slurm-root")
+    if root is None:
+        return
+    elsewhere = [item for item in items if not on_any_slurm(item)]
+    config.hook.pytest_deselected(items=elsewhere)
+    items[:] = [item for item in items if on_any_slurm(item)]
+    if not root.is_dir():
+        why = Path(f"{root}.why")
+        reason = " ".join(why.read_text().split()) if why.exists() else f"there is no {root}"
+        for item in items:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def on_any_slurm(item: pytest.Item) -> bool:
+    """Whether the test is about a real Slurm, and not about the installed one alone."""
+    return item.get_closest_marker("slurm") is not None and not item.get_closest_marker("installed")
 
 
 @pytest.fixture(scope="session")

@@ -82,7 +82,7 @@ SITUATIONS = (
               [["scontrol", "suspend", "JOB"]], "SUSPENDED"),
     Situation("forged-name", ["--array=1-2", "--hold"], "true", "JobHeldUser"),
 )  # fmt: skip
-CLOSED = "PartitionName=closed Nodes=ALL MaxTime=60 State=UP AllowAccounts=nobodys"
+CLOSED = "PartitionName=closed Nodes=ALL MaxTime=60 State=UP AllowAccounts=theirs"
 FORGED = "x\n1|" + f"{NONCE[::-1]}" + "|1|COMPLETED|a|b"
 
 
@@ -153,6 +153,7 @@ class Recorder:
 def main() -> None:
     box = Sandbox(tempfile.mkdtemp(prefix="sb-", dir="/tmp"), extra_conf=CLOSED)
     box.up()
+    box.run(["sacctmgr", "-i", "add", "account", "theirs"])
     try:
         recorder = Recorder(box)
         slow, *others = SITUATIONS

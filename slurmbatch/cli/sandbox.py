@@ -44,11 +44,17 @@ def sandbox() -> None:
 @sandbox.command()
 @directory
 @click.option("--nodes", type=click.IntRange(1, 1000), help="How many nodes. Default: 4.")
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    help="Another Slurm: that of the Debian system unpacked there. Default: "
+    "$SLURMBATCH_SANDBOX_ROOT, or the one that is installed.",
+)
 @click.option("--daemon", is_flag=True, help="Start slurmbatch on it too, with a demo user.")
-def up(directory: Path | None, nodes: int | None, daemon: bool) -> None:
+def up(directory: Path | None, nodes: int | None, root: Path | None, daemon: bool) -> None:
     """Bring it up; of one that is up, start again what has died."""
     started = time.monotonic()
-    box = Sandbox(directory, nodes=nodes)
+    box = Sandbox(directory, nodes=nodes, root=root)
     told_plainly(box.up, daemon=daemon)
     took = time.monotonic() - started
     click.echo(f"A sandbox with {box.plan.shape.nodes} nodes is up ({took:.1f} s), {PURPOSE}.")

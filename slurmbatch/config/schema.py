@@ -118,7 +118,9 @@ class Slurm(Section):
     )
     bin_dir: AbsolutePath | None = Field(
         default=None,
-        description="The directory with sbatch, squeue and the others. Left out: as found in PATH.",
+        description=(
+            "The directory with sbatch, squeue and the others, for jobs, too. Left out: as in PATH."
+        ),
         examples=["/usr/bin"],
     )
     command_timeout: Seconds = Field(

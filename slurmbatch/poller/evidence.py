@@ -16,9 +16,11 @@ from slurmbatch.logs import JobLog, is_there, last_bytes
 from slurmbatch.model import ArraySpec, JobReport
 from slurmbatch.places import log_parts
 
-# What slurmstepd writes into a job's log when it kills it for its memory.
+# What slurmstepd writes into a job's log when it kills it for its memory. 26.05 puts the time
+# before it and not its name.
 _OUT_OF_MEMORY = re.compile(
-    rb"slurmstepd[^\n]*: error: [^\n]*(?:[Ee]xceeded [^\n]*memory limit|oom[-_ ]kill|OOM)"
+    rb"(?:slurmstepd[^\n]*:|\[[\d:.T+-]+\]) error: "
+    rb"[^\n]*(?:[Ee]xceeded [^\n]*memory limit|oom[-_ ]kill|OOM)"
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import secrets
 import shutil
 import subprocess
@@ -17,12 +18,16 @@ from slurmbatch.sandbox.errors import SandboxError
 from slurmbatch.sandbox.paths import Paths
 from slurmbatch.sandbox.plan import Plan, Shape
 from slurmbatch.sandbox.quirks import Version, extra_files, parse_version
+from slurmbatch.sandbox.root import Root
+
+ROOT_VARIABLE = "SLURMBATCH_SANDBOX_ROOT"
+PATH_LINE = 'export PATH="'
 
 
 def shape_for(paths: Paths, wanted: Mapping[str, Any]) -> Shape:
     """The shape that is kept there, or a new one; what was asked for must not contradict it."""
     if not paths.plan.exists():
-        return Shape(**wanted)
+        return Shape(**{**_by_default(), **wanted})
     kept = Plan.load(paths.plan).shape
     for name, value in wanted.items():
         if getattr(kept, name) != value:
@@ -33,9 +38,15 @@ def shape_for(paths: Paths, wanted: Mapping[str, Any]) -> Shape:
     return kept
 
 
+def _by_default() -> dict[str, Any]:
+    return real_wishes({"root": os.environ.get(ROOT_VARIABLE) or None})
+
+
 def build(paths: Paths, shape: Shape, base_port: int, slurmctld: str) -> Plan:
     """Writes everything; the plan last, since its being there means that all of it is."""
     paths.create()
+    if shape.root:
+        Root(Path(shape.root)).write_scripts(paths.bin)
     plan = Plan.draw_up(shape, base_port)
     _write_secret(paths.munge_key, secrets.token_bytes(1024))
     _write_secret(paths.slurmdbd_conf, conf.slurmdbd_conf(paths, plan).encode())
@@ -62,6 +73,8 @@ def version_of(slurmctld: str) -> Version:
 def write_env(paths: Paths, variables: Mapping[str, str]) -> None:
     """The file to be sourced; it holds the API key, so it is for its owner alone."""
     lines = [f"export {name}='{value}'\n" for name, value in variables.items()]
+    if (paths.bin / "sbatch").exists():
+        lines.append(f'{PATH_LINE}{paths.bin}:$PATH"\n')
     new = paths.env.with_suffix(".new")
     _write_secret(new, "".join(lines).encode())
     new.replace(paths.env)
@@ -71,7 +84,8 @@ def read_env(paths: Paths) -> dict[str, str]:
     """What write_env wrote."""
     if not paths.env.exists():
         return {}
-    pairs = [line.removeprefix("export ").partition("=") for line in _lines(paths.env)]
+    lines = [line for line in _lines(paths.env) if not line.startswith(PATH_LINE)]
+    pairs = [line.removeprefix("export ").partition("=") for line in lines]
     return {name: value.strip("'") for name, _, value in pairs}
 
 
@@ -101,13 +115,14 @@ def example_tools() -> Path:
     return beside if beside.is_dir() else Path(sys.prefix) / "share/slurmbatch/etc/tools.d"
 
 
-def with_tools_dir(wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """The same wishes, with the path of the tools made absolute and only real wishes kept."""
+def real_wishes(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the wishes that are any, with absolute paths."""
     known = {field.name for field in dataclasses.fields(Shape)}
     unknown = set(wanted) - known
     if unknown:
         raise TypeError(f"a sandbox has no {', '.join(sorted(unknown))}")
     kept = {name: value for name, value in wanted.items() if value is not None}
-    if kept.get("tools_dir"):
-        kept["tools_dir"] = str(Path(kept["tools_dir"]).resolve())
+    for name in ("tools_dir", "root"):
+        if kept.get(name):
+            kept[name] = str(Path(kept[name]).resolve())
     return kept

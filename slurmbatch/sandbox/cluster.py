@@ -24,10 +24,11 @@ from slurmbatch.sandbox.components import (
 from slurmbatch.sandbox.conf import ACCOUNT
 from slurmbatch.sandbox.errors import ComponentFailed, SandboxError
 from slurmbatch.sandbox.paths import Paths, default_root
-from slurmbatch.sandbox.plan import Plan
+from slurmbatch.sandbox.plan import Plan, Shape
 from slurmbatch.sandbox.ports import reserved
 from slurmbatch.sandbox.processes import Processes, send, wait_gone
 from slurmbatch.sandbox.programs import find_programs, search_path
+from slurmbatch.sandbox.root import Root
 from slurmbatch.sandbox.supervise import ComponentStatus, Supervisor
 
 KEY_VARIABLE = "SLURMBATCH_API_KEY"
@@ -45,7 +46,7 @@ class Sandbox:
     def __init__(self, directory: str | Path | None = None, **options: Any) -> None:
         root = Path(directory) if directory is not None else default_root()
         self.paths = Paths(root.expanduser().resolve())
-        self._options = build.with_tools_dir(options)
+        self._options = build.real_wishes(options)
 
     @property
     def dir(self) -> Path:
@@ -67,7 +68,12 @@ class Sandbox:
     @property
     def env(self) -> dict[str, str]:
         """What makes Slurm's commands talk to this sandbox."""
-        return {"SLURM_CONF": str(self.paths.slurm_conf), "PATH": search_path()}
+        return {"SLURM_CONF": str(self.paths.slurm_conf), "PATH": search_path(first=self.paths.bin)}
+
+    @property
+    def bin_dir(self) -> Path | None:
+        """Where Slurm's commands for it are, unless they are those that are installed."""
+        return self.paths.bin if self.plan.shape.root else None
 
     @property
     def variables(self) -> dict[str, str]:
@@ -88,8 +94,9 @@ class Sandbox:
 
     def up(self, daemon: bool = False) -> None:
         """Brings it up; of one that is up, starts again what has died and changes nothing else."""
-        programs = find_programs()
-        self.paths.check(build.shape_for(self.paths, self._options).nodes)
+        shape = build.shape_for(self.paths, self._options)
+        programs = self._programs(shape)
+        self.paths.check(shape.nodes)
         with self._alone():
             # Again, since another may have made it in the meantime, and of another shape.
             shape = build.shape_for(self.paths, self._options)
@@ -204,7 +211,14 @@ class Sandbox:
     def _supervisor(self) -> Supervisor:
         python_path = str(Path(slurmbatch.__file__).resolve().parent.parent)
         env = {**self.env, "LANG": "C.UTF-8", "PYTHONPATH": python_path}
-        return Supervisor(Site(self.paths, self.plan, find_programs(), env))
+        plan = self.plan
+        return Supervisor(Site(self.paths, plan, self._programs(plan.shape), env))
+
+    def _programs(self, shape: Shape) -> dict[str, str]:
+        if not shape.root:
+            return find_programs()
+        Root(Path(shape.root)).check()
+        return find_programs(scripts=self.paths.bin)
 
     def _component(self, site: Site, name: str) -> Component:
         for component in (*slurm_components(site), Daemon(site)):

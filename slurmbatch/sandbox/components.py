@@ -214,13 +214,10 @@ class Slurmd(Component):
         self.port = site.plan.slurmd_port(node)
 
     def command(self) -> Sequence[str]:
-        return [
-            self.site.programs["slurmd"],
-            "-N",
-            self.node,
-            "-f",
-            str(self.site.daemons_conf),
-        ]
+        command = [self.site.programs["slurmd"], "-N", self.node, "-f", str(self.site.daemons_conf)]
+        # Else it would take the one that is installed here.
+        stepd = ["-d", str(self.site.paths.bin / "slurmstepd")]
+        return [*command, *stepd] if self.site.plan.shape.root else command
 
     def is_ready(self) -> bool:
         """It listens, and the controller, if there is one, gives it work."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import pwd
 import socket
+from pathlib import Path
 
 from slurmbatch.sandbox.errors import SandboxError
 from slurmbatch.sandbox.paths import Paths
 from slurmbatch.sandbox.plan import Plan
 from slurmbatch.sandbox.ports import LOOPBACK
+from slurmbatch.sandbox.root import Root
 
 CLUSTER = "sandbox"
 ACCOUNT = "demo"
@@ -39,7 +41,7 @@ SlurmctldPort={plan.slurmctld_port}
 {_clients_listen(plan)}
 SlurmUser={user}
 SlurmdUser={user}
-
+{_plugins(plan)}
 # The socket of our own munged has to be named twice.
 AuthType=auth/munge
 AuthInfo=socket={paths.munge_socket}
@@ -101,7 +103,7 @@ DbdAddr={plan.address}
 DbdPort={plan.slurmdbd_port}
 {_daemons_listen(plan)}
 SlurmUser={current_user()}
-LogFile={paths.log_file("slurmdbd")}
+{_plugins(plan)}LogFile={paths.log_file("slurmdbd")}
 PidFile={paths.pid_file("slurmdbd")}
 StorageType=accounting_storage/mysql
 StorageHost={LOOPBACK}
@@ -114,16 +116,23 @@ StorageLoc=slurm
 
 def daemons_conf(paths: Paths, plan: Plan) -> str:
     """The settings of slurmctld and slurmd where they are not those of the commands."""
-    return (
-        f"include {paths.slurm_conf}\n{_daemons_listen(plan)}\n"
-        "# Jobs would be given this file for theirs.\n"
-        f"TaskProlog={paths.task_prolog}\n"
+    # Some slurmstepd starts such programs through itself, by fexecve(3), and that of a root is a
+    # script, for which it does not work. So there jobs are given this file.
+    prolog = (
+        ""
+        if plan.shape.root
+        else (f"# Jobs would be given this file for theirs.\nTaskProlog={paths.task_prolog}\n")
     )
+    return f"include {paths.slurm_conf}\n{_daemons_listen(plan)}\n{prolog}"
 
 
 def task_prolog(paths: Paths) -> str:
     """What makes each job use the settings of the commands."""
     return f"#!/bin/sh\necho export SLURM_CONF={paths.slurm_conf}\n"
+
+
+def _plugins(plan: Plan) -> str:
+    return f"PluginDir={Root(Path(plan.shape.root)).plugins}\n" if plan.shape.root else ""
 
 
 def _daemons_listen(plan: Plan) -> str:
@@ -139,6 +148,10 @@ def _clients_listen(plan: Plan) -> str:
         f"# srun is called back at {LOOPBACK}, so it may not wait at {plan.address} alone, as the\n"
         "# daemons do; so these have settings of their own."
     )
+
+
+def _bin_dir(paths: Paths, plan: Plan) -> str:
+    return f'bin_dir = "{paths.bin}"\n' if plan.shape.root else ""
 
 
 def mariadb_init(plan: Plan) -> str:
@@ -169,7 +182,7 @@ work_dir = "{root}/work"
 
 [slurm]
 conf = "{paths.slurm_conf}"
-poll_interval = 0.5
+{_bin_dir(paths, plan)}poll_interval = 0.5
 poll_interval_most = 2.0
 
 [tools]

@@ -11,7 +11,7 @@ from pathlib import Path
 from slurmbatch.sandbox.errors import SandboxError
 
 MARKER = ".slurmbatch-sandbox"
-SUBDIRECTORIES = ("etc", "run", "log", "logs", "spool", "state", "work", "fs")
+SUBDIRECTORIES = ("etc", "bin", "run", "log", "logs", "spool", "state", "work", "fs")
 
 # The longest socket is one that slurmstepd makes for a step; its name holds the node twice.
 LONGEST_SOCKET = "/spool/{node}/{node}_67108863.4294967295"
@@ -48,6 +48,11 @@ class Paths:
     @property
     def task_prolog(self) -> Path:
         return self.root / "etc/task-prolog"
+
+    @property
+    def bin(self) -> Path:
+        """Slurm's programs, where they are not those that are installed."""
+        return self.root / "bin"
 
     @property
     def slurmdbd_conf(self) -> Path:

@@ -28,6 +28,7 @@ class Shape:
     min_job_age: int = 300
     extra_conf: str = ""
     tools_dir: str = ""
+    root: str = ""
 
     def __post_init__(self) -> None:
         if not 1 <= self.nodes <= 1000:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 
 from slurmbatch.sandbox.errors import MissingPrograms
+from slurmbatch.sandbox.root import NEEDED
 
 PACKAGES = {
     "munged": "munge",
@@ -28,16 +30,25 @@ PACKAGES = {
 SYSTEM_DIRECTORIES = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 
-def search_path(path: str | None = None) -> str:
-    """PATH with the directories of the daemons added."""
+def search_path(path: str | None = None, first: Path | None = None) -> str:
+    """PATH with the directories of the daemons added, behind one that is to come first."""
     known = (os.environ.get("PATH", os.defpath) if path is None else path).split(os.pathsep)
-    return os.pathsep.join([*known, *(d for d in SYSTEM_DIRECTORIES if d not in known)])
+    before = [str(first)] if first else []
+    return os.pathsep.join([*before, *known, *(d for d in SYSTEM_DIRECTORIES if d not in known)])
 
 
-def find_programs(path: str | None = None) -> dict[str, str]:
-    """The full path of each program; all that are missing are named in one error."""
+def find_programs(path: str | None = None, scripts: Path | None = None) -> dict[str, str]:
+    """The full path of each program; all that are missing are named in one error.
+
+    `scripts`: where those of Slurm are, or are going to be, if they are not those installed here.
+    """
     where = search_path() if path is None else path
-    found = {program: shutil.which(program, path=where) for program in PACKAGES}
+    found = {
+        program: str(scripts / program)
+        if scripts and program in NEEDED
+        else shutil.which(program, path=where)
+        for program in PACKAGES
+    }
     missing = {program: PACKAGES[program] for program, at in found.items() if at is None}
     if missing:
         raise MissingPrograms(missing)

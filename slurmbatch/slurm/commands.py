@@ -134,7 +134,7 @@ class CommandSlurm:
     def environment(self) -> dict[str, str]:
         """What Slurm's clients run in, and so what jobs get of it."""
         environment = {
-            "PATH": SYSTEM_PATH,
+            "PATH": f"{self.bin_dir}:{SYSTEM_PATH}" if self.bin_dir else SYSTEM_PATH,
             "LC_ALL": "C",
             "TZ": "UTC",
             "SLURM_TIME_FORMAT": "%s",

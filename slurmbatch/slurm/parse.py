@@ -115,8 +115,7 @@ def _live_row(line: str, separator: str) -> JobReport | None:
     array_id = _int(row["ArrayJobID"]) if row else None
     if row is None or ranges is None or array_id is None:
         return None
-    status = _int(row["exit_code"])
-    code, signal = _wait_status(status)
+    code, signal = _ended_with(row["exit_code"])
     return JobReport(
         array_job_id=array_id,
         tasks=ranges,
@@ -261,8 +260,12 @@ def _nodes(text: str) -> str:
     return "" if text in ("None assigned", "(null)", "n/a") else text
 
 
-def _wait_status(status: int | None) -> tuple[int | None, int | None]:
-    """wait(2)'s status word, as squeue shows it, -> exit code and signal."""
+def _ended_with(text: str) -> tuple[int | None, int | None]:
+    """squeue's exit_code -> exit code and signal. It is wait(2)'s status word, and since some
+    version after 22.05 the two with a colon between them."""
+    if ":" in text:
+        return _exit_code(text)
+    status = _int(text)
     if status is None or status >= _NO_VALUE:
         return None, None
     return status >> 8 & 0xFF, status & 0x7F

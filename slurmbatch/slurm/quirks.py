@@ -45,6 +45,7 @@ REFUSALS = (
     "Invalid --",
     "Invalid numeric value",
     "invalid number of",
+    "too large for --",  # the same since some version before 24.11
     "unrecognized option",
 )
 

@@ -62,7 +62,6 @@ class BatchRow(Model):
     deleted_at = FloatField(null=True)
     finished_at = FloatField(null=True)
     summary = TextField()
-    depends_on = TextField()
 
     class Meta:
         table_name = "batch"

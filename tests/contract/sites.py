@@ -23,7 +23,10 @@ from slurmbatch.slurm.port import SlurmPort, SubmitRequest
 from tests.fakes.slurm import FakeSlurm, ranges
 
 PATIENCE = 30.0
-STRANGER = "nobody"
+# Not nobody, whom newer versions do not take for a user.
+STRANGER = "games"
+# Since 25.05 or so nobody has a default account unless it is given.
+AT_HOME = ("account=demo", "defaultaccount=demo")
 # With the stand-in for pyslurm on it.
 PATH = [str(Path(__file__).parents[1] / "fakes"), *sys.path]
 
@@ -180,12 +183,12 @@ class RealSite(Site):
 
     def __init__(self, box: Sandbox, timeout: float = 20.0) -> None:
         self.box = box
-        self.commands = CommandSlurm(box.paths.slurm_conf, timeout=timeout)
+        self.commands = CommandSlurm(box.paths.slurm_conf, box.bin_dir, timeout=timeout)
         self.slurm: SlurmPort = self.commands
         self.work_dir = box.paths.work
 
     def impatient(self) -> SlurmPort:
-        return CommandSlurm(self.box.paths.slurm_conf, timeout=0.5, submit_timeout=0.5)
+        return replace(self.commands, timeout=0.5, submit_timeout=0.5)
 
     def close(self) -> None: ...
 
@@ -201,7 +204,7 @@ class RealSite(Site):
 
     def by_stranger(self, request: SubmitRequest) -> None:
         entry = pwd.getpwnam(STRANGER)
-        self.box.run(["sacctmgr", "-i", "add", "user", STRANGER, "account=demo"], check=False)
+        self.box.run(["sacctmgr", "-i", "add", "user", STRANGER, *AT_HOME], check=False)
         command = ["sbatch", "--parsable", "--hold", "--output=/dev/null", "--chdir=/tmp",
                    f"--job-name={request.tag}", f"--array=1-{request.n_tasks}"]  # fmt: skip
 
@@ -252,8 +255,7 @@ class BoundSite(RealSite):
 
     def impatient(self) -> SlurmPort:
         # Long enough for a helper to start, even so.
-        conf = self.box.paths.slurm_conf
-        commands = CommandSlurm(conf, timeout=1.5, submit_timeout=1.5)
+        commands = replace(self.commands, timeout=1.5, submit_timeout=1.5)
         return replace(self.slurm, commands=commands)
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ from slurmbatch.slurm.choose import bind
 from slurmbatch.slurm.commands import CommandSlurm
 from slurmbatch.slurm.port import SlurmPort, SubmitRequest
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, pytest.mark.installed]
 FAKES = str(Path(__file__).parents[1] / "fakes")
 
 

@@ -20,7 +20,7 @@ from slurmbatch.model import MAX_CPU, MAX_MEMORY, MAX_TIME_LIMIT, SlurmOptions
 from slurmbatch.sandbox import Sandbox
 from slurmbatch.slurm import quirks
 from slurmbatch.slurm.port import SubmitRequest
-from tests.contract.sites import STRANGER, RealSite
+from tests.contract.sites import AT_HOME, STRANGER, RealSite
 
 pytestmark = pytest.mark.slurm
 
@@ -29,7 +29,8 @@ def options(**changes: Any) -> dict[str, Any]:
     return {"options": replace(SlurmOptions(time_limit=20), **changes)}
 
 
-# What is asked for, and Slurm's word for why not: one row for each refusal, at least.
+# What is asked for, and Slurm's word for why not: one row for each refusal, at least. A bar stands
+# between the words of different versions.
 PROVOKED: list[tuple[str, dict[str, Any]]] = [
     ("Invalid job array specification", {"n_tasks": 1001}),
     ("Invalid feature specification", {"features": ("nowhere",)}),
@@ -60,7 +61,7 @@ PROVOKED: list[tuple[str, dict[str, Any]]] = [
      {"work_dir": PurePath("/" + "x" * 5000)}),
     ("Invalid --", {"memory": -1}),
     ("Invalid numeric value", {"cpu": 0}),
-    ("invalid number of", {"cpu": 10**12}),
+    ("invalid number of|too large for --", {"cpu": 10**12}),
 ]  # fmt: skip
 NO_DEFAULT = "No partition specified or system default partition"
 BY_ANOTHER = "User's group not permitted to use this partition"
@@ -105,7 +106,7 @@ def accepts(site: RealSite, request: SubmitRequest) -> bool:
 
 
 def test_every_refusal_is_provoked_or_it_is_said_why_not() -> None:
-    told = {words for words, _ in PROVOKED} | {BY_ANOTHER, NO_DEFAULT}
+    told = {word for words, _ in PROVOKED for word in words.split("|")} | {BY_ANOTHER, NO_DEFAULT}
     assert told | set(NOT_HERE) == set(quirks.REFUSALS)
     assert not told & set(NOT_HERE)
 
@@ -117,7 +118,7 @@ def test_a_refusal(site: RealSite, words: str, asked: dict[str, Any]) -> None:
     request = replace(site.request(n=2), **asked)
     with pytest.raises(SlurmRefused) as raised:
         site.submit(request)
-    assert words in raised.value.detail
+    assert any(word in raised.value.detail for word in words.split("|"))
     assert not site.slurm.find(request.tag)
 
 
@@ -137,7 +138,7 @@ def test_without_a_default_partition_one_has_to_be_named(site: RealSite) -> None
 def test_a_group_that_may_not_use_a_partition(site: RealSite, tmp_path: Path) -> None:
     if os.getuid() != 0:
         pytest.skip("only root can submit as somebody else")
-    site.box.run(["sacctmgr", "-i", "add", "user", STRANGER, "account=demo"])
+    site.box.run(["sacctmgr", "-i", "add", "user", STRANGER, *AT_HOME])
     as_stranger = site.as_user(pwd.getpwnam(STRANGER).pw_uid, tmp_path)
     request = site.request(work_dir=PurePath("/tmp"), **options(partition="groups"))
     told: list[str] = []

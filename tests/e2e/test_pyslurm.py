@@ -18,7 +18,7 @@ from slurmbatch.sandbox import Sandbox
 
 from .conftest import Api
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, pytest.mark.installed]
 FAKES = str(Path(__file__).parents[1] / "fakes")
 
 
