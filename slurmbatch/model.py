@@ -56,9 +56,11 @@ class ArrayState(StrEnum):
 
 
 class Gate(StrEnum):
-    """What a blocked array waits for. CANARY: the success of the first jobs of its batch."""
+    """What a blocked array waits for. CANARY: the success of the first jobs of its batch. PARENTS:
+    the batches that its own depends on."""
 
     CANARY = "canary"
+    PARENTS = "parents"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,24 @@ class Tool:
         return next((p for p in self.parameters if p.name == name), None)
 
 
+class DependencyType(StrEnum):
+    """What a batch waits for. AFTEROK: that all jobs of the other one have succeeded; AFTERANY:
+    that they have ended; AFTERCORR: each job, that the one at its own place there has succeeded."""
+
+    AFTEROK = "afterok"
+    AFTERANY = "afterany"
+    AFTERCORR = "aftercorr"
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """On another batch of the same user; `pointer`: where it stands in the body that asks."""
+
+    batch_id: str
+    type: DependencyType = DependencyType.AFTEROK
+    pointer: str = field(default="", compare=False)
+
+
 @dataclass(frozen=True, slots=True)
 class NewBatch:
     """A batch as it was asked for: shapes are right, meanings are not checked yet.
@@ -190,6 +210,7 @@ class NewBatch:
     qos: str | None = None
     gpus: int | None = None
     canary: int | None = None
+    depends_on: tuple[Dependency, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +255,7 @@ class Batch:
     stale_since: float | None = None
     canary: int = 0
     summary: str = ""
+    depends_on: tuple[Dependency, ...] = ()
 
     @property
     def etag(self) -> str:

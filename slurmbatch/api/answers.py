@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from slurmbatch.model import ArgValue, Status
+from slurmbatch.model import ArgValue, DependencyType, Status
 
 Time = Annotated[
     str, Field(description='RFC 3339 in UTC, such as 2026-11-23T14:03:07Z; "" while there is none.')
@@ -111,6 +111,13 @@ class Summary(TypedDict):
     expected_end: Time
 
 
+class DependencyView(TypedDict):
+    """A batch that this one depends on."""
+
+    batch_id: str
+    type: DependencyType
+
+
 class BatchView(TypedDict):
     """A batch."""
 
@@ -133,6 +140,7 @@ class BatchView(TypedDict):
     expected_end: Annotated[
         Time, Field(description="If what waits takes as long as what has ended did.")
     ]
+    depends_on: list[DependencyView]
 
 
 class ListedJob(TypedDict):

@@ -13,6 +13,7 @@ from typing import Annotated, Any, NotRequired
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, WithJsonSchema
 from typing_extensions import TypedDict
 
+from slurmbatch.api import dependencies
 from slurmbatch.api.variable import (
     MAX_FAULTS,
     NO_TEXT,
@@ -119,6 +120,13 @@ class NewBatchBody(TypedDict):
             ),
         ]
     ]
+    depends_on: NotRequired[
+        Annotated[
+            Any,
+            WithJsonSchema(dependencies.SCHEMA),
+            Field(description="Your batches that this one waits for; an id means afterok."),
+        ]
+    ]
 
 
 NEW_BATCH = TypeAdapter(NewBatchBody)
@@ -135,7 +143,8 @@ def read_batch(value: object) -> tuple[NewBatch, list[Fault]]:
     body = value if isinstance(value, dict) else {}
     fixed = list(islice(_fixed_faults(body), MAX_FAULTS))
     variable = _variable(body)
-    faults += fixed + variable.faults
+    parents, wrong_parents = dependencies.read(body.get("depends_on", []))
+    faults += fixed + variable.faults + wrong_parents
     wrong = {fault.pointer for fault in faults}
     if len(variable.faults) == MAX_FAULTS:
         # There may be more that were not looked at: none of it is fit for the next check.
@@ -160,6 +169,7 @@ def read_batch(value: object) -> tuple[NewBatch, list[Fault]]:
         qos=pick("slurm", "qos"),
         gpus=pick("slurm", "gpus"),
         canary=pick("canary"),
+        depends_on=tuple(parents),
     ), faults
 
 

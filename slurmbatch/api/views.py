@@ -76,6 +76,7 @@ def batch(batch: Batch) -> BatchView:
         "version": batch.etag,
         "canary": batch.canary,
         **_summary(batch),
+        "depends_on": [{"batch_id": each.batch_id, "type": each.type} for each in batch.depends_on],
     }
 
 

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from slurmbatch import script
+from slurmbatch.batches import parents
 from slurmbatch.batches.resolve import Offer, Resolved, resolve
 from slurmbatch.batches.retry import plan
 from slurmbatch.doorbell import Doorbell
@@ -118,7 +119,14 @@ class Batches:
 
     def check(self, caller: Caller, new: NewBatch, known: Collection[str] = ()) -> list[Fault]:
         """The faults in what the batch means, but for fields in `known`, which have some anyway."""
-        return resolve(new, self._offer, known)[1]
+        return self._resolve(caller, new, known)[1]
+
+    def _resolve(
+        self, caller: Caller, new: NewBatch, known: Collection[str] = ()
+    ) -> tuple[Resolved | None, list[Fault]]:
+        resolved, faults = resolve(new, self._offer, known)
+        faults = [*faults, *parents.faults(self._store, caller, new, known)]
+        return None if faults else resolved, faults
 
     def submit(
         self,
@@ -133,10 +141,10 @@ class Batches:
 
         Raises Invalid, KeyReused, Conflict (the key's batch is deleted), RefusedBySlurm.
         """
-        resolved, faults = resolve(new, self._offer)
+        resolved, faults = self._resolve(caller, new)
         if resolved is None:
             raise Invalid(faults)
-        batch = self._batch(caller, resolved)
+        batch = replace(self._batch(caller, resolved), depends_on=tuple(new.depends_on))
         idempotency = Idempotency(idempotency_key, body_hash) if idempotency_key else None
         with self._doorbell.expect(batch.batch_id) as word:
             earlier = self._store.batches.create(
@@ -199,10 +207,11 @@ class Batches:
         # Without canaries there are none left for the gate.
         first = islice(own, resolved.canary or None)
         instance = self._store.instance
+        gates = (Gate.PARENTS,) if batch.depends_on else ()
         try:
             return [
-                NewArray(new_tag(instance), size, gate)
-                for gate, jobs in ((None, first), (Gate.CANARY, own))
+                NewArray(new_tag(instance), size, kept)
+                for kept, jobs in ((gates, first), ((Gate.CANARY, *gates), own))
                 for size in self._sizes(resolved.tool, batch, resolved.fixed_args, jobs)
             ]
         except ValueError as error:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from slurmbatch.config.live import merge
 from slurmbatch.config.load import Auth, Issuer, Settings, load
 from slurmbatch.config.schema import Jobs, Log, Server, Slurm, Store
 
@@ -18,4 +19,5 @@ __all__ = [
     "Slurm",
     "Store",
     "load",
+    "merge",
 ]

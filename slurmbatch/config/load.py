@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -175,8 +177,14 @@ class _Loader:
         if not directory.is_dir():
             self._absent("tools.dir", directory, "directory")
             return {}
+        try:
+            names = sorted(os.listdir(directory))  # noqa: PTH208 (globbing would find nothing)
+        except OSError as error:
+            text = f"found {shown(directory)}, which cannot be read: {error.strerror}"
+            self._mistake(self.source, "tools.dir", f"{text}; expected a directory")
+            return {}
         tools = {}
-        for path in sorted(directory.glob("[!.]*.toml")):
+        for path in (directory / each for each in names if fnmatchcase(each, "[!.]*.toml")):
             tool = self._tool(path, raw, file)
             if tool is not None:
                 tools[tool.id] = tool

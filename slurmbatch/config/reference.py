@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from slurmbatch.config.live import is_live
 from slurmbatch.config.schema import SettingsFile
 from slurmbatch.config.section import Section
 from slurmbatch.config.toolfile import ToolFile
@@ -30,6 +31,12 @@ slurmbatch reads one TOML file, `/etc/slurmbatch/slurmbatch.toml` unless `--conf
 environment variable `SLURMBATCH_CONFIG` names another, and one more for each tool, in the directory
 `tools.d` beside it. `slurmbatch check-config` names every mistake in all of them at once, and the
 daemon does not start with any. A key that is not listed here is a mistake, too.
+
+On SIGHUP (`systemctl reload slurmbatch`) the daemon reads all of them anew: all or nothing. With
+any mistake the old ones stay in force, and the log, `systemctl status` and `/readyz` say so. Keys
+marked *live* take effect then, and so does all that the tools' files say, for whatever is handed
+over to Slurm from then on; the others need a restart, and are named in the same places until there
+was one.
 
 `etc/slurmbatch.toml` in the sources is a commented sample, and `etc/tools.d/` has three tools.
 """
@@ -49,6 +56,7 @@ No parameter may have a name, in whatever case, that shells, interpreters or Slu
 """
 
 _COLUMNS = "| key | type | default | meaning |\n| --- | --- | --- | --- |\n"
+_LIVE = "*Live.*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +162,8 @@ def _row(table: Table, key: str, schema: Mapping[str, Any]) -> str:
     required = table.section.model_fields[key].is_required()
     default = schema.get("default")
     shown = "**required**" if required else "" if default is None else f"`{json.dumps(default)}`"
-    return f"| `{key}` | {_kind(schema)} | {shown} | {_meaning(schema)} |"
+    live = f" {_LIVE}" if is_live(table.name, key) else ""
+    return f"| `{key}` | {_kind(schema)} | {shown} | {_meaning(schema)}{live} |"
 
 
 def _meaning(schema: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import signal
 import socket
 import threading
 import time
@@ -23,6 +24,7 @@ from slurmbatch.claims import Claims
 from slurmbatch.config import Settings
 from slurmbatch.daemon.life import Watchdog, patience
 from slurmbatch.daemon.readiness import Readiness
+from slurmbatch.daemon.reload import Reloader, Replaceable
 from slurmbatch.daemon.signals import Signals
 from slurmbatch.doorbell import Doorbell
 from slurmbatch.errors import SettingsError
@@ -45,6 +47,7 @@ __all__ = ["Parts", "Readiness", "command_slurm", "run"]
 
 _log = journal.get("daemon")
 STOP_WITHIN = 8.0
+ENDS = frozenset((signal.SIGTERM, signal.SIGINT))
 SUBMITTER_INTERVAL = 1.0
 # How long a look at Slurm waits for accounting before it goes on without.
 ACCOUNTING_WAIT = 2.0
@@ -110,14 +113,26 @@ def _serve(
 ) -> int:
     health, doorbell = Health(), Doorbell(max(1, settings.server.threads // 2))
     slurm = observed(slurm, lambda *_: health.beat(threading.current_thread().name))
-    workers = _workers(settings, store, slurm, health, doorbell)
+    workers, adopt = _workers(settings, store, slurm, health, doorbell)
+    batches = Replaceable(_batches(settings, store, health, doorbell))
+    identity = Replaceable(Identity(store.keys, settings.auth.jwt))
+
+    def apply(new: Settings) -> None:
+        made = _batches(new, store, health, doorbell), Identity(store.keys, new.auth.jwt)
+        adopt(new)
+        batches.now, identity.now = made
+        journal.configure(new.log.level)
+
+    reloader = Reloader(settings, apply)
     backend = str(getattr(slurm, "backend", "another"))
     waits = Waits()
-    readiness = Readiness(store, health, settings.slurm.poll_interval_most, backend, waits)
+    readiness = Readiness(
+        store, health, settings.slurm.poll_interval_most, backend, waits, loaded=reloader.loaded
+    )
     drain = threading.Event()
     app = create_app(
-        _batches(settings, store, health, doorbell),
-        Identity(store.keys, settings.auth.jwt),
+        batches,
+        identity,
         readiness,
         max_body_bytes=settings.server.max_body_bytes,
         draining=drain.is_set,
@@ -134,7 +149,11 @@ def _serve(
         watchdog.start()
         _log.info("ready", version=__version__, url=web.url, database=str(settings.store.path))
         notifier.ready(readiness.summary())
-        while not signals.wait(1.0):
+        while not (came := signals.wait(1.0)) & ENDS:
+            if signal.SIGHUP in came:
+                notifier.reloading()
+                reloader.reload()
+                notifier.ready(readiness.summary())
             _replace_dead(workers)
             notifier.status(readiness.summary())
         _log.info("stopping", hint="finishes the requests it has")
@@ -176,9 +195,31 @@ def _batches(settings: Settings, store: Store, health: Health, doorbell: Doorbel
 
 def _workers(
     settings: Settings, store: Store, slurm: SlurmPort, health: Health, doorbell: Doorbell
-) -> tuple[Worker, Worker]:
+) -> tuple[tuple[Worker, Worker], Callable[[Settings], None]]:
+    """The workers, and what tells them of other settings."""
     claims = Claims(settings.jobs.claims_dir) if settings.jobs.claims_dir else None
-    terms = Terms(
+    pace = Pace(settings.slurm.poll_interval, settings.slurm.poll_interval_most)
+    bell = Doorbell()
+    submitter = Submitter(
+        store, slurm, _terms(settings, claims), doorbell, health,
+        newest_at_start=store.arrays.newest(), look=bell.ring,
+    )  # fmt: skip
+    poller = Poller(
+        store, Sources(store, slurm, health, doorbell, ACCOUNTING_WAIT), doorbell,
+        submitter.end_stray,
+        settings.jobs.log_dir, claims, settings.slurm.absence_grace, pace=pace,
+    )  # fmt: skip
+    workers = (
+        Worker("submitter", submitter.tick, SUBMITTER_INTERVAL, health,
+               wait=doorbell.wait, wake=doorbell.ring),
+        Worker("poller", poller.tick, settings.slurm.poll_interval, health,
+               wait=bell.wait, wake=bell.ring, pause=lambda: pace.floor),
+    )  # fmt: skip
+    return workers, lambda new: submitter.adopt(_terms(new, claims))
+
+
+def _terms(settings: Settings, claims: Claims | None) -> Terms:
+    return Terms(
         tools=settings.tools,
         filesystems={each.id: each for each in settings.filesystems},
         log_dir=settings.jobs.log_dir,
@@ -186,23 +227,6 @@ def _workers(
         claims=claims,
         absence_grace=settings.slurm.absence_grace,
     )
-    pace = Pace(settings.slurm.poll_interval, settings.slurm.poll_interval_most)
-    bell = Doorbell()
-    submitter = Submitter(
-        store, slurm, terms, doorbell, health, newest_at_start=store.arrays.newest(),
-        look=bell.ring,
-    )  # fmt: skip
-    poller = Poller(
-        store, Sources(store, slurm, health, doorbell, ACCOUNTING_WAIT), doorbell,
-        submitter.end_stray,
-        settings.jobs.log_dir, claims, settings.slurm.absence_grace, pace=pace,
-    )  # fmt: skip
-    return (
-        Worker("submitter", submitter.tick, SUBMITTER_INTERVAL, health,
-               wait=doorbell.wait, wake=doorbell.ring),
-        Worker("poller", poller.tick, settings.slurm.poll_interval, health,
-               wait=bell.wait, wake=bell.ring, pause=lambda: pace.floor),
-    )  # fmt: skip
 
 
 def _work_dir(settings: Settings) -> Path:

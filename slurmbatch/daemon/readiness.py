@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slurmbatch import __version__
+from slurmbatch.daemon.reload import Loaded
 from slurmbatch.errors import SlurmbatchError
 from slurmbatch.health import Health, late_after
 from slurmbatch.store import Store
@@ -27,6 +28,7 @@ class Readiness:
     backend: str
     waits: Waits
     clock: Callable[[], float] = time.time
+    loaded: Loaded = field(default_factory=lambda: Loaded(time.time()))
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _checked_at: float | None = None
     _trouble: str = ""
@@ -46,7 +48,8 @@ class Readiness:
         queue = {"depth": self.waits.depth, "waited": self.waits.waited}
         return ready, {"status": "ready" if ready else "not ready", "database": about, **slurm,
                        "poll_age_seconds": looked, "looks": self.health.looks,
-                       "backend": self.backend, "queue": queue}  # fmt: skip
+                       "backend": self.backend, "queue": queue,
+                       "settings": self.loaded.report(_utc)}  # fmt: skip
 
     def summary(self) -> str:
         """One line that only changes when something does. Costs nothing."""
@@ -56,9 +59,8 @@ class Readiness:
             f"{name} down since {_utc(each.down_since)}: {each.error}"
             for name, each in sources.items() if each.down_since is not None
         ]  # fmt: skip
-        if down:
-            return "; ".join(down)
-        return "ready" if sources["slurmctld"].ok_at is not None else "looks at Slurm first"
+        ready = "ready" if sources["slurmctld"].ok_at is not None else "looks at Slurm first"
+        return "; ".join(filter(None, (*(down or [ready]), self.loaded.summary())))
 
     def _database(self, now: float) -> str:
         """Why the database can't be written; "" if it can. Looked at once a second at most: it

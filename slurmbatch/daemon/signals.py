@@ -8,23 +8,20 @@ import signal
 
 
 class Signals:
-    """SIGTERM and SIGINT as something to wait for, with nothing done inside of a handler."""
+    """SIGTERM, SIGINT and SIGHUP as something to wait for; nothing is done inside of a handler."""
 
     def __enter__(self) -> Signals:
         self._read, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._write = write
         self._wakeup = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-        wanted = (signal.SIGTERM, signal.SIGINT)
+        wanted = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         self._old = {number: signal.signal(number, lambda *_: None) for number in wanted}
         return self
 
-    def wait(self, seconds: float) -> bool:
-        """True if one has come."""
+    def wait(self, seconds: float) -> frozenset[int]:
+        """Those that have come, if any."""
         ready, _, _ = select.select([self._read], [], [], seconds)
-        if not ready:
-            return False
-        numbers = os.read(self._read, 64)
-        return any(number in self._old for number in numbers)
+        return frozenset(os.read(self._read, 64)) & self._old.keys() if ready else frozenset()
 
     def __exit__(self, *_: object) -> None:
         signal.set_wakeup_fd(self._wakeup)

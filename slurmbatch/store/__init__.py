@@ -9,7 +9,7 @@ from slurmbatch.store.again import Caps, Plan, Retries
 from slurmbatch.store.arrays import Arrays, Standing
 from slurmbatch.store.batches import Batches, NewArray
 from slurmbatch.store.database import Database
-from slurmbatch.store.gates import Gates
+from slurmbatch.store.gates import NO_SUCH_BATCH, Blocked, Canaries, Decided, Due, Gates, Parent
 from slurmbatch.store.idempotency import Idempotency
 from slurmbatch.store.ids import is_id, new_id, new_tag, tag_like
 from slurmbatch.store.keys import Keys
@@ -18,9 +18,15 @@ from slurmbatch.store.queue import Queue
 from slurmbatch.store.usage import Usages
 
 __all__ = [
+    "NO_SUCH_BATCH",
+    "Blocked",
+    "Canaries",
     "Caps",
+    "Decided",
+    "Due",
     "Idempotency",
     "NewArray",
+    "Parent",
     "Plan",
     "Standing",
     "Store",

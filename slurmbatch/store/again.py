@@ -18,6 +18,7 @@ from slurmbatch.errors import Conflict
 from slurmbatch.model import MAX_MEMORY, MAX_TIME_LIMIT, ArgValue, Gate, Retry
 from slurmbatch.store import summaries
 from slurmbatch.store.database import Database
+from slurmbatch.store.gates import hold_back
 from slurmbatch.store.idempotency import Idempotency, earlier, remember
 from slurmbatch.store.rows import CANARY_WAITS, FIRST_END, STATUSES
 
@@ -104,8 +105,10 @@ def put_back(
     db.execute_sql(_AGAIN_TABLE)
     db.execute_sql("DELETE FROM temp.again")
     cursor = db.connection().cursor()
+    made = []
     for piece in arrays:
         array = _insert(db, batch, piece, now)
+        made.append(array)
         cursor.executemany(
             "INSERT INTO temp.again VALUES (?, ?, ?, ?, ?)",
             ((index, array, task, *tries.get(index, Tries()))
@@ -114,6 +117,7 @@ def put_back(
     n_handed_over = db.execute_sql(_KEEP_ATTEMPTS, (batch,)).rowcount
     n_jobs = int(db.execute_sql(_PUT_BACK, (now, batch)).rowcount)
     db.execute_sql(_COUNT, (batch, n_jobs, n_handed_over))
+    hold_back(db, batch, made)
     summaries.recount(db, batch)
     summaries.refresh(db, [batch], now)
     return n_jobs

@@ -17,7 +17,7 @@ from slurmbatch.model import (
     KnownJob,
     Status,
 )
-from slurmbatch.store import summaries
+from slurmbatch.store import gates, summaries
 from slurmbatch.store.changes import Applied, apply
 from slurmbatch.store.database import Database
 from slurmbatch.store.models import ArrayRow, BatchRow
@@ -25,6 +25,7 @@ from slurmbatch.store.rows import (
     ARRAY_COLUMNS,
     FIRST_END,
     STATUSES,
+    TERMS,
     array_of,
     known_job_of,
     names,
@@ -38,10 +39,6 @@ SELECT CASE WHEN state IN ('BLOCKED', 'INTENT') THEN 'INTENT'
 FROM array JOIN batch ON batch.pk = array.batch WHERE tag = ?
 UNION ALL SELECT 'BURIED' FROM tombstone WHERE tag = ?
 """
-
-
-# What holds for all that is cut off an array, too.
-_TERMS = "cancelled_at, memory, time_limit, exclude"
 
 
 class Standing(StrEnum):
@@ -187,9 +184,9 @@ class Arrays:
         with self._db.write() as db:
             row = db.execute_sql(
                 "INSERT INTO array"
-                f" (batch, ordinal, tag, n_tasks, n_unfinished, waiting, created_at, {_TERMS})"
+                f" (batch, ordinal, tag, n_tasks, n_unfinished, waiting, created_at, {TERMS})"
                 " SELECT batch, (SELECT max(ordinal) + 1 FROM array b WHERE b.batch = a.batch),"
-                f" ?1, n_tasks - ?2, n_unfinished - ?2, waiting, created_at, {_TERMS} FROM array a"
+                f" ?1, n_tasks - ?2, n_unfinished - ?2, waiting, created_at, {TERMS} FROM array a"
                 " WHERE pk = ?3 AND state = 'INTENT' AND n_tasks > ?2 RETURNING pk",
                 (tag, keep, pk),
             ).fetchone()
@@ -224,9 +221,9 @@ class Arrays:
             _count_submitted(db, pk, -1, len(tasks))
             new = db.execute_sql(
                 "INSERT INTO array"
-                f" (batch, ordinal, tag, n_tasks, n_unfinished, created_at, {_TERMS})"
+                f" (batch, ordinal, tag, n_tasks, n_unfinished, created_at, {TERMS})"
                 " SELECT batch, (SELECT max(ordinal) + 1 FROM array b WHERE b.batch = a.batch),"
-                f" ?, ?, ?, ?, {_TERMS} FROM array a WHERE pk = ? RETURNING pk",
+                f" ?, ?, ?, ?, {TERMS} FROM array a WHERE pk = ? RETURNING pk",
                 (tag, len(tasks), len(tasks), now, pk),
             ).fetchone()[0]
             db.connection().cursor().executemany(
@@ -297,6 +294,7 @@ class Arrays:
                     db.execute_sql("DELETE FROM attempt WHERE batch = ?", (pk,))
                     summaries.forget(db, pk)
                     db.execute_sql("DELETE FROM array WHERE batch = ?", (pk,))
+                    gates.forget(db, pk)
                     db.execute_sql("DELETE FROM batch WHERE pk = ?", (pk,))
                     gone.append(batch_id)
         return gone

@@ -17,7 +17,7 @@ from slurmbatch.errors import SlurmbatchError
 from slurmbatch.model import ArgValue, ArrayState, Attempt, Batch, Gate, Job, Status
 from slurmbatch.spool import Spool
 from slurmbatch.spool import compact as dumps
-from slurmbatch.store import staging, summaries
+from slurmbatch.store import gates, staging, summaries
 from slurmbatch.store.database import Database
 from slurmbatch.store.idempotency import Idempotency, earlier, remember
 from slurmbatch.store.models import ArrayRow, BatchRow, IdempotencyRow, JobRow
@@ -29,7 +29,9 @@ from slurmbatch.store.rows import (
     DETAIL_COLUMNS,
     FIRST_END,
     JOB_COLUMNS,
+    PARENTS_WAIT,
     batch_of,
+    dependencies_json,
     detailed,
     job_of,
     names,
@@ -49,12 +51,12 @@ _PAUSE = 0.002
 class NewArray:
     """An intent to be: its tag and how many of the batch's jobs, in their order, it takes.
 
-    `gate`: what it waits for before it is one.
+    `gates`: it is kept back until all of them are open.
     """
 
     tag: str
     n_tasks: int
-    gate: Gate | None = None
+    gates: tuple[Gate, ...] = ()
 
 
 class Place(NamedTuple):
@@ -95,7 +97,10 @@ class Batches:
                     return before
                 if not staged:
                     remember(db, batch.user_id, batch.batch_id, idempotency, batch.created_at)
-            pk = _insert_batch(db, batch, fixed_args, request_id)
+            n_blocked = sum(each.n_tasks for each in arrays if each.gates)
+            pk = _insert_batch(db, batch, fixed_args, request_id, n_blocked)
+            if n_blocked:
+                gates.build(db, pk, batch)
             made = [
                 _insert_array(db, pk, ordinal, array, batch.created_at)
                 for ordinal, array in enumerate(arrays)
@@ -130,6 +135,7 @@ class Batches:
                         return before
                     remember(db, batch.user_id, batch.batch_id, idempotency, batch.created_at)
                 staging.show(db, pk)
+                gates.ring(db, [pk])
         except BaseException:
             with suppress(SlurmbatchError), self._db.write() as db:
                 staging.give_up(db, pk)
@@ -162,10 +168,12 @@ class Batches:
             if row is not None and row[0]:
                 return False
             IdempotencyRow.delete().where(IdempotencyRow.batch_id == batch_id).bind(db).execute()
-            db.execute_sql(
-                "UPDATE batch SET deleted_at = coalesce(deleted_at, ?) WHERE batch_id = ?",
+            gone = db.execute_sql(
+                "UPDATE batch SET deleted_at = coalesce(deleted_at, ?) WHERE batch_id = ?"
+                " RETURNING pk",
                 (now, batch_id),
-            )
+            ).fetchall()
+            gates.ring(db, [pk for (pk,) in gone])
             return True
 
     def cancel(self, user_id: str, batch_id: str, now: float) -> bool:
@@ -177,12 +185,14 @@ class Batches:
             # What has ended has nothing left to cancel, and is not shown as cancelled.
             open_yet = BatchRow.cancelled_at.is_null() & BatchRow.finished_at.is_null()
             update = BatchRow.update(cancelled_at=now, version=BatchRow.version + 1)
-            if update.where(mine & open_yet).bind(db).execute():
+            cancelled = update.where(mine & open_yet).returning(BatchRow.pk).bind(db)
+            pks = [row.pk for row in cancelled.execute()]
+            for pk in pks:
                 db.execute_sql(
-                    "UPDATE array SET cancelled_at = ? WHERE cancelled_at IS NULL"
-                    " AND batch = (SELECT pk FROM batch WHERE batch_id = ?)",
-                    (now, batch_id),
+                    "UPDATE array SET cancelled_at = ? WHERE cancelled_at IS NULL AND batch = ?",
+                    (now, pk),
                 )
+            gates.ring(db, pks)
             return True
 
     def delete(self, user_id: str, batch_id: str | None, now: float) -> int:
@@ -190,7 +200,10 @@ class Batches:
         with self._db.write() as db:
             mine = (BatchRow.user_id == user_id) & BatchRow.deleted_at.is_null()
             which = mine if batch_id is None else mine & (BatchRow.batch_id == batch_id)
-            return int(BatchRow.update(deleted_at=now).where(which).bind(db).execute())
+            update = BatchRow.update(deleted_at=now).where(which).returning(BatchRow.pk)
+            deleted = [row.pk for row in update.bind(db).execute()]
+            gates.ring(db, deleted)
+            return len(deleted)
 
     # --- reading --------------------------------------------------------------------------------
 
@@ -385,7 +398,11 @@ def _jobs(pk: int) -> Any:
 
 
 def _insert_batch(
-    db: peewee.SqliteDatabase, batch: Batch, fixed: Mapping[str, ArgValue], request_id: str
+    db: peewee.SqliteDatabase,
+    batch: Batch,
+    fixed: Mapping[str, ArgValue],
+    request_id: str,
+    n_blocked: int,
 ) -> int:
     insert = BatchRow.insert(
         batch_id=batch.batch_id,
@@ -400,8 +417,10 @@ def _insert_batch(
         fixed_args=dumps(fixed),
         request_id=request_id,
         created_at=batch.created_at,
-        n_status_0=batch.n_jobs,
+        n_status_0=batch.n_jobs - n_blocked,
+        n_status_1=n_blocked,
         canary=batch.canary,
+        depends_on=dependencies_json(batch.depends_on),
     )
     return int(insert.bind(db).execute())
 
@@ -419,12 +438,19 @@ def _insert_array(
         tag=array.tag,
         n_tasks=array.n_tasks,
         n_unfinished=array.n_tasks,
+        state=ArrayState.BLOCKED if array.gates else ArrayState.INTENT,
+        gate=gates.words(array.gates),
+        waiting=_first_word(array.gates),
         created_at=now,
-        state=ArrayState.BLOCKED if array.gate else ArrayState.INTENT,
-        gate=array.gate or "",
-        waiting=CANARY_WAITS if array.gate else "",
     )
     return int(insert.bind(db).execute())
+
+
+def _first_word(kept: tuple[Gate, ...]) -> str:
+    """What blocked jobs show until somebody has looked at their gates."""
+    if Gate.PARENTS in kept:
+        return PARENTS_WAIT
+    return CANARY_WAITS if kept else ""
 
 
 def _new_jobs(
@@ -433,11 +459,12 @@ def _new_jobs(
     """The rows of all jobs, in their order."""
     index = itertools.count()
     for array_pk, array in arrays:
+        status = CODE[Status.PENDING if array.gates else Status.SUBMITTED]
         for task, args in enumerate(islice(arguments, array.n_tasks), start=1):
-            yield batch_pk, next(index), array_pk, task, args
+            yield batch_pk, next(index), array_pk, task, args, status
 
 
 def _insert_jobs(db: peewee.SqliteDatabase, rows: Iterator[tuple[Any, ...]]) -> None:
     db.connection().cursor().executemany(
-        "INSERT INTO job (batch, idx, array, task, args) VALUES (?, ?, ?, ?, ?)", rows
+        "INSERT INTO job (batch, idx, array, task, args, status) VALUES (?, ?, ?, ?, ?, ?)", rows
     )

@@ -10,6 +10,7 @@ import peewee
 
 from slurmbatch.model import JobChange, Status
 from slurmbatch.store import summaries
+from slurmbatch.store.gates import ring
 from slurmbatch.store.rows import CODE, FIRST_END, STATUSES
 
 STARTING, RUNNING = CODE[Status.STARTING], CODE[Status.RUNNING]
@@ -160,7 +161,10 @@ def _count(
         " THEN 'DONE' WHEN state = 'DONE' THEN 'QUEUED' ELSE state END WHERE pk = ?2",
         [(ended, array) for array, ended in arrays.items()],
     )
-    return [row for batch in batches for row in _finish(db, batch, now)]
+    finished = [row for batch in batches for row in _finish(db, batch, now)]
+    over = {each.batch for each in deltas if (each.old >= FIRST_END) != (each.new >= FIRST_END)}
+    ring(db, over)
+    return finished
 
 
 def _finish(db: peewee.SqliteDatabase, batch: int, now: float) -> list[tuple[str, str, int, str]]:

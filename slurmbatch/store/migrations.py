@@ -205,4 +205,27 @@ ALTER TABLE batch ADD COLUMN ran_seconds REAL NOT NULL DEFAULT 0;
 ALTER TABLE batch ADD COLUMN last_start REAL;
 """
 
-MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6)
+# Arrays that may not be handed over yet. `due` counts what has happened that may change that. A
+# parent's row is not referred to: it may be gone before its child's.
+V7 = """
+ALTER TABLE batch ADD COLUMN depends_on TEXT NOT NULL DEFAULT '[]';
+
+CREATE TABLE dependency (
+    batch INTEGER NOT NULL,
+    ordinal INTEGER NOT NULL,
+    parent INTEGER NOT NULL,
+    parent_id TEXT NOT NULL,
+    type TEXT NOT NULL,
+    is_met INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (batch, ordinal)
+) WITHOUT ROWID;
+CREATE INDEX dependency_on ON dependency (parent);
+
+CREATE TABLE gate (
+    batch INTEGER PRIMARY KEY,
+    due INTEGER NOT NULL DEFAULT 1
+);
+CREATE INDEX gate_due ON gate (batch) WHERE due > 0;
+"""
+
+MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7)

@@ -62,6 +62,7 @@ class BatchRow(Model):
     deleted_at = FloatField(null=True)
     finished_at = FloatField(null=True)
     summary = TextField()
+    depends_on = TextField()
 
     class Meta:
         table_name = "batch"

@@ -13,6 +13,8 @@ from slurmbatch.model import (
     ArraySpec,
     ArrayState,
     Batch,
+    Dependency,
+    DependencyType,
     Hardware,
     Job,
     KnownJob,
@@ -44,6 +46,7 @@ BATCH_COLUMNS = (
     BatchRow.finished_at,
     BatchRow.canary,
     BatchRow.summary,
+    BatchRow.depends_on,
     *BATCH_COUNTS,
 )
 # Seconds in each status that is no end.
@@ -108,8 +111,11 @@ ARRAY_COLUMNS = (
     ArrayRow.time_limit,
     ArrayRow.exclude,
 )
+PARENTS_WAIT = "DEPENDENCY: waits for other batches"
 CANARY_WAITS = "CANARY: waits for the first jobs of its batch, all of which have to succeed"
 AGAIN = "ACCEPTED: will be run again, waits to be handed to Slurm"
+# What holds for all that is cut off an array, too.
+TERMS = "cancelled_at, memory, time_limit, exclude"
 ACCEPTED = "ACCEPTED: safe on disk, waits to be handed to Slurm"
 HANDED_OVER = "ACCEPTED: handed to Slurm, which has not looked at it yet"
 
@@ -123,10 +129,15 @@ def slurm_json(options: SlurmOptions) -> str:
     return dumps(asdict(options))
 
 
+def dependencies_json(dependencies: Iterable[Dependency]) -> str:
+    return dumps([[each.batch_id, each.type] for each in dependencies])
+
+
 def batch_of(row: tuple[Any, ...]) -> Batch:
     """A row of BATCH_COLUMNS."""
     (batch_id, user_id, tool_id, name, n_jobs, filesystems, cpu, memory, slurm, created_at,
-     version, n_submitted, cancelled_at, finished_at, canary, summary, *counts) = row  # fmt: skip
+     version, n_submitted, cancelled_at, finished_at, canary, summary, depends_on,
+     *counts) = row  # fmt: skip
     return Batch(
         batch_id=batch_id,
         user_id=user_id,
@@ -143,6 +154,7 @@ def batch_of(row: tuple[Any, ...]) -> Batch:
         finished_at=finished_at,
         canary=canary,
         summary=summary,
+        depends_on=_dependencies(depends_on),
     )
 
 
@@ -151,9 +163,10 @@ def job_of(row: tuple[Any, ...], batch: Batch, fixed: Mapping[str, ArgValue]) ->
     (index, args, code, reason, start, stop, exit_code, signal, slurm_state, nodes, restarts,
      task, earlier, slurm_job_id, waiting, memory, time_limit) = row  # fmt: skip
     status, attempt = STATUSES[code], earlier + restarts + 1
-    if status is Status.SUBMITTED and not reason:
-        still_ours = waiting or (AGAIN if attempt > 1 else ACCEPTED)
-        reason = HANDED_OVER if slurm_job_id else still_ours
+    if status in (Status.SUBMITTED, Status.PENDING) and not reason:
+        if status is Status.SUBMITTED:
+            waiting = waiting or (AGAIN if attempt > 1 else ACCEPTED)
+        reason = HANDED_OVER if slurm_job_id else waiting
     return Job(
         batch_id=batch.batch_id,
         index=index,
@@ -231,6 +244,11 @@ def known_job_of(row: tuple[Any, ...]) -> KnownJob:
 @lru_cache(maxsize=1024)
 def _hardware(filesystems: str, cpu: int, memory: int) -> Hardware:
     return Hardware(tuple(json.loads(filesystems)), cpu, memory)
+
+
+@lru_cache(maxsize=1024)
+def _dependencies(text: str) -> tuple[Dependency, ...]:
+    return tuple(Dependency(batch_id, DependencyType(kind)) for batch_id, kind in json.loads(text))
 
 
 @lru_cache(maxsize=1024)

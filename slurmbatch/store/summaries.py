@@ -48,9 +48,11 @@ GROUP BY status, reason ORDER BY 3 DESC, 1 DESC, 2 LIMIT ?
 """
 # What waits to be handed over: the reason stands with the array.
 _WAITING = """
-SELECT 0, waiting, sum(n_unfinished), 0, '', 0, NULL FROM array
+SELECT (SELECT status FROM job WHERE job.array = array.pk AND status < 2 LIMIT 1) AS code, waiting,
+    sum(n_unfinished), 0, '', 0, NULL FROM array
 WHERE batch = ? AND waiting != '' AND slurm_job_id IS NULL AND state NOT IN ('DONE', 'REFUSED')
-GROUP BY waiting
+    AND code IS NOT NULL
+GROUP BY code, waiting
 """
 
 

@@ -62,10 +62,16 @@ class Submitter:
             self.store, self.slurm, terms, self.doorbell, self.health, self.end_stray,
             self.newest_at_start, self.clock, self.elapsed, self.look,
         )  # fmt: skip
-        self._gates = Gates(self.store)
+        self._gates = Gates(self.store, self.doorbell, self.elapsed)
         self._turns = Turns(self.store, self.doorbell, self._guarded, self._is_due)
+        self._adopted = terms
+
+    def adopt(self, terms: Terms) -> None:
+        """From the next round on, with other tools, say. From any thread."""
+        self._adopted = terms
 
     def tick(self, now: float) -> None:
+        self.handover.terms = self._adopted
         self._gates.look(now)
         # The poller finds out when Slurm is back, and rings.
         if not self.health.is_down("slurmctld"):

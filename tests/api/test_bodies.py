@@ -124,6 +124,29 @@ def test_white_space_and_escapes(api: Api, batches: FakeBatches) -> None:
 # --- the same key --------------------------------------------------------------------------------
 
 
+def test_what_a_batch_depends_on(api: Api, batches: FakeBatches) -> None:
+    """An id alone, or an object that says more."""
+    body = changed("depends_on", [
+        "01a", {"batch_id": "01b"}, {"batch_id": "01c", "type": "afterany"},
+        {"type": "aftercorr", "batch_id": "01d"},
+    ])  # fmt: skip
+    assert api.post("/batches", body).status_code == 201
+    found = [(each.batch_id, each.type, each.pointer) for each in batches.submitted[0].depends_on]
+    assert found == [
+        ("01a", "afterok", "/depends_on/0"), ("01b", "afterok", "/depends_on/1/batch_id"),
+        ("01c", "afterany", "/depends_on/2/batch_id"),
+        ("01d", "aftercorr", "/depends_on/3/batch_id"),
+    ]  # fmt: skip
+
+
+def test_what_is_wrong_with_each_of_several_it_depends_on(api: Api) -> None:
+    answer = api.post("/batches", changed("depends_on", [1, "01a", {"type": "x", "a/b": 1}]))
+    assert answer.status_code == 422
+    assert {each["pointer"] for each in answer.json["errors"]} == {
+        "/depends_on/0", "/depends_on/2/batch_id", "/depends_on/2/type", "/depends_on/2/a~1b",
+    }  # fmt: skip
+
+
 def test_the_same_key_gives_the_same_batch(api: Api, batches: FakeBatches) -> None:
     key = {"Idempotency-Key": "k" * 255}
     first = api.post("/batches", GOOD, headers=key)
@@ -189,9 +212,18 @@ FAULTY: list[tuple[str, Any, str]] = [
     ("fixed_args/a/b~c", [], "/fixed_args/a~1b~0c"),
     *((f"{place}{name}", 1, f"/{place}{name}")
       for place in ("", "hardware/", "slurm/")
-      for name in ("owner", "uid", "user_id", "state", "batch_id", "status", "depends_on",
-                   "__proto__", "--uid", "Cpu", "tool_id ")),
+      for name in ("owner", "uid", "user_id", "state", "batch_id", "status", "__proto__",
+                   "--uid", "Cpu", "tool_id ")),
     ("tool_id", "rm -rf", "/tool_id"),
+    *(("depends_on", value, "/depends_on") for value in [*NO_ARRAYS, ["x"] * 101]),
+    *(("depends_on", [value], "/depends_on/0")
+      for value in (None, 1, True, 1.5, [], ["x"], "x" * 201)),
+    *(("depends_on", [{"batch_id": value}], "/depends_on/0/batch_id")
+      for value in [*NO_STRINGS, "x" * 201]),
+    ("depends_on", [{}], "/depends_on/0/batch_id"),
+    *(("depends_on", [{"batch_id": "01x", "type": value}], "/depends_on/0/type")
+      for value in [*NO_STRINGS, "", "after", "AFTEROK"]),
+    ("depends_on", [{"batch_id": "01x", "kind": "x"}], "/depends_on/0/kind"),
     ("fixed_args/LD_PRELOAD", "x", "/fixed_args/LD_PRELOAD"),
 ]  # fmt: skip
 
@@ -252,8 +284,8 @@ def test_all_mistakes_at_once_of_shape_and_of_meaning(api: Api) -> None:
         "/hardware/memory": "Expected a whole number, not a string.",
         "/hardware/disk": "There is no such field here; there are: filesystems, cpu, memory.",
         "/slurm/time_limit": "Expected at least 1, not 0.",
-        "/retries": "There is no such field here; there are: tool_id, name, fixed_args, "
-        "variable_args, hardware, slurm.",
+        "/retries": "There is no such field here; there are: "
+        f"{', '.join(shapes.NewBatchBody.__annotations__)}.",
         "/fixed_args/samples": "Expected a string, a number, true or false, not null.",
         "/variable_args/0/seed": "Expected a string, a number, true or false, not an array.",
         "/variable_args/1": "Expected an object, not 3.",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from slurmbatch.model import Attempt, Status
+from slurmbatch.model import Attempt, Dependency, DependencyType, Status
 from tests.api.conftest import Api
 from tests.api.fakes import NOW, FakeBatches
 
@@ -48,6 +48,7 @@ BATCH = {
     "reasons": [REASON],
     "usage": USAGE,
     "expected_end": str,
+    "depends_on": [{"batch_id": str, "type": str}],
 }
 ARGS = {"samples": int, "seed": int}
 LISTED_JOB = {
@@ -118,6 +119,7 @@ def ended(batches: FakeBatches) -> str:
     batch = batches.add(
         "anna", 3, name="pi", n_submitted=3, version=7, finished_at=1_763_906_700.0,
         counts={Status.SUCCEEDED: 2, Status.FAILED: 1},
+        depends_on=(Dependency("01a", DependencyType.AFTERANY),),
     )  # fmt: skip
     jobs = batches.jobs_of[batch.batch_id]
     jobs[2] = replace(

@@ -214,7 +214,7 @@ class TestCanary:
         )
         api.until(batch_id, lambda each: each["submitted_jobs"]["RUNNING"] == 2)
         waits = api.job(batch_id, 5)
-        assert (waits["status"], waits["slurm_job_id"]) == ("SUBMITTED", "")
+        assert (waits["status"], waits["slurm_job_id"]) == ("PENDING", "")
         assert waits["reason"].startswith("CANARY: waits for the first jobs of its batch")
         batch = api.batch(batch_id)
         assert (batch["canary"], batch["n_submitted"]) == (2, 2)

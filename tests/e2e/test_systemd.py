@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.e2e.alone import Site, wait_until
@@ -263,3 +264,40 @@ def test_systemd_understands_the_account_and_the_directories() -> None:
     )  # fmt: skip
     assert account.returncode == 0, account.stderr
     assert "slurmbatch" in account.stderr + account.stdout
+
+
+# --- settings that are read anew -----------------------------------------------------------------
+
+
+def test_on_sighup_it_reads_settings_and_tools_anew_all_or_nothing(
+    manager: Manager, tmp_path: Path
+) -> None:
+    site = manager.site
+    process = manager.start()
+    headers = {"Authorization": site.key()}
+
+    def tools() -> list[str]:
+        return [each["id"] for each in httpx.get(f"{site.url}/tools", headers=headers).json()]
+
+    def told() -> dict[str, object]:
+        return dict(httpx.get(f"{site.url}/readyz").json()["settings"])
+
+    assert tools() == ["t"]
+    (tmp_path / "tools.d" / "bad.toml").write_text("colour = 1\n")
+    (tmp_path / "tools.d" / "t.toml").rename(tmp_path / "tools.d" / "u.toml")
+    process.send_signal(signal.SIGHUP)
+    manager.hears("RELOADING=1")
+    manager.hears("STATUS=.*the new settings have mistakes, the old ones stay: .*bad.toml.*")
+    assert tools() == ["t"]
+    assert told()["ok"] is False
+    (tmp_path / "tools.d" / "bad.toml").unlink()
+    site.write(tmp_path, tmp_path / "logs", '[log]\nlevel = "debug"\n')
+    site.config.write_text(site.config.read_text().replace("port = ", "threads = 3\nport = "))
+    process.send_signal(signal.SIGHUP)
+    wait_until(lambda: tools() == ["u"])
+    assert told()["ok"] is True
+    assert told()["restart_needed"] == ["server.threads"]
+    manager.hears("STATUS=.*needs a restart for server.threads")
+    log = ended(process)
+    assert log.count("settings read anew") == 1
+    assert " debug " in log

@@ -42,7 +42,7 @@ def test_the_others_wait_in_our_own_hands_and_say_so(world: World) -> None:
     assert world.job(batch_id, 1).reason.startswith("ACCEPTED: handed to Slurm")
     for index in (2, 8):
         job = world.job(batch_id, index)
-        assert job.status is Status.SUBMITTED
+        assert job.status is Status.PENDING
         assert job.reason.startswith("CANARY: waits for the first jobs")
     assert world.batch(batch_id).n_submitted == 2
     assert world.batch(batch_id).canary == 2
@@ -144,7 +144,7 @@ class TestEnded:
         batch_id = world.post(200, canary=1)
         end_canaries(world, "FAILED")
         world.tick()
-        assert 0 < world.counts(batch_id)[Status.SUBMITTED] < 199
+        assert 0 < world.counts(batch_id)[Status.PENDING] < 199
         world.until_ended(batch_id)
         assert world.counts(batch_id) == {Status.FAILED: 200}
 

@@ -131,8 +131,8 @@ class TestRefusals:
 
     def test_a_tool_that_is_gone_ends_its_jobs(self, world: World) -> None:
         batch_id = world.post(1)
-        world.submitter.handover.terms = Terms(
-            tools={}, filesystems={}, log_dir=world.directory, work_dir=world.directory
+        world.submitter.adopt(
+            Terms(tools={}, filesystems={}, log_dir=world.directory, work_dir=world.directory)
         )
         world.tick()
         assert "no longer offered" in world.job(batch_id).reason

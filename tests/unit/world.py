@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,19 +45,23 @@ _TASK = re.compile(r"^(\d+)\) i=(\d+);", re.MULTILINE)
 _BATCH = re.compile(r"^b=(\S+)$", re.MULTILINE)
 
 
+MORTAL = ("arrays", "batches", "gates", "retries", "queue", "slurm")
+
+
 class Killed(BaseException):
     """The daemon is killed here."""
 
 
 class Mortal:
-    """Stands before an object; the daemon is killed at one of the calls to it, counted."""
+    """Stands before an object; the daemon is killed at one of the calls to it, or `only` to some of
+    its methods, counted."""
 
-    def __init__(self, inner: Any, fate: Fate) -> None:
-        self._inner, self._fate = inner, fate
+    def __init__(self, inner: Any, fate: Fate, only: Collection[str] = ()) -> None:
+        self._inner, self._fate, self._only = inner, fate, only
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._inner, name)
-        if not callable(value) or name.startswith("_"):
+        if not callable(value) or name.startswith("_") or (self._only and name not in self._only):
             return value
 
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -86,7 +90,10 @@ class Fate:
 
 class World:
     def __init__(self, directory: Path, *, claims: bool = False, array_size: int | None = None,
-                 fate: Fate | None = None, max_script_bytes: int = 262_144) -> None:  # fmt: skip
+                 fate: Fate | None = None, max_script_bytes: int = 262_144,
+                 mortal: Collection[str] = MORTAL,
+                 only: Collection[str] = ()) -> None:  # fmt: skip
+        self.mortal, self.only = mortal, only
         self.directory, self.array_size = directory, array_size
         self.max_script_bytes = max_script_bytes
         self.slurm = FakeSlurm()
@@ -102,7 +109,8 @@ class World:
         """A daemon that knows nothing but what is in the store."""
         self.store = open_store(self.directory / "state" / "x.sqlite", exclusive=True)
         self.health, self.doorbell = Health(), Doorbell()
-        store, slurm = _Mortals(self.store, self.fate), Mortal(self.slurm, self.fate)
+        store = _Mortals(self.store, self.fate, self.mortal, self.only)
+        slurm = Mortal(self.slurm, self.fate) if "slurm" in self.mortal else self.slurm
         terms = Terms(
             tools={"t": TOOL, "again": AGAIN},
             filesystems={"scratch": Filesystem("scratch", "/scratch", feature="scratch")},
@@ -202,15 +210,15 @@ class World:
 
 
 class _Mortals:
-    """The store with its subjects mortal."""
+    """The store with some of its subjects mortal."""
 
-    def __init__(self, store: Any, fate: Fate) -> None:
+    def __init__(
+        self, store: Any, fate: Fate, mortal: Collection[str], only: Collection[str]
+    ) -> None:
         self._store = store
-        self.arrays = Mortal(store.arrays, fate)
-        self.batches = Mortal(store.batches, fate)
-        self.gates = Mortal(store.gates, fate)
-        self.retries = Mortal(store.retries, fate)
-        self.queue = Mortal(store.queue, fate)
+        for name in ("arrays", "batches", "gates", "retries", "queue"):
+            subject = getattr(store, name)
+            setattr(self, name, Mortal(subject, fate, only) if name in mortal else subject)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
