@@ -55,6 +55,7 @@ setup(
             "pytest>=8,<10",
             "pytest-benchmark>=5,<6",
             "ruff>=0.8,<1",
+            "standardwebhooks>=1,<2",
             "types-waitress>=3,<4",
         ],
     },

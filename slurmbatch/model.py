@@ -211,6 +211,8 @@ class NewBatch:
     gpus: int | None = None
     canary: int | None = None
     depends_on: tuple[Dependency, ...] = ()
+    notify_url: str | None = None
+    notify_on: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +228,37 @@ class Retry:
     time_factor: float = 1.0
     exclude_failed_nodes: bool = False
     exclude_nodes: tuple[str, ...] = ()
+
+
+EVENTS = ("finished", "first_failure")
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """Where to tell of a batch, and of which events. `host` is the address without its path."""
+
+    url: str
+    host: str
+    on: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What is to be told: the event, and the batch as it is now."""
+
+    delivery_id: str
+    event: str
+    occurred_at: float
+    tries: int
+    url: str
+    host: str
+    batch_id: str
+    user_id: str
+    tool_id: str
+    name: str
+    n_jobs: int
+    cancelled: bool
+    counts: Mapping[Status, int]
 
 
 @dataclass(frozen=True, slots=True)

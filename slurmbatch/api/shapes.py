@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, WithJsonSchema
 from typing_extensions import TypedDict
@@ -31,6 +31,7 @@ from slurmbatch.model import (
     MAX_TIME_LIMIT,
     NewBatch,
 )
+from slurmbatch.targets import MAX_URL
 
 CLOSED = ConfigDict(strict=True, extra="forbid")
 
@@ -92,6 +93,22 @@ class NewSlurmOptions(TypedDict):
     gpus: NotRequired[Annotated[int, Field(ge=0, le=MAX_GPUS, description="GPUs per job.")]]
 
 
+class NewNotify(TypedDict):
+    """Whom to tell how the batch fares; only where the administrator has switched that on."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    url: Annotated[
+        str, Field(max_length=MAX_URL, description="Where to POST to: of a host that is allowed.")
+    ]
+    on: NotRequired[
+        Annotated[
+            list[Literal["finished", "first_failure"]],
+            Field(min_length=1, max_length=2, description="What to tell of; finished by default."),
+        ]
+    ]
+
+
 class NewBatchBody(TypedDict):
     """A batch to be made."""
 
@@ -127,6 +144,7 @@ class NewBatchBody(TypedDict):
             Field(description="Your batches that this one waits for; an id means afterok."),
         ]
     ]
+    notify: NotRequired[NewNotify]
 
 
 NEW_BATCH = TypeAdapter(NewBatchBody)
@@ -134,7 +152,11 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "": tuple(NewBatchBody.__annotations__),
     "/hardware": tuple(NewHardware.__annotations__),
     "/slurm": tuple(NewSlurmOptions.__annotations__),
+    "/notify": tuple(NewNotify.__annotations__),
 }
+
+
+_LISTS = ("/hardware/filesystems", "/notify/on")
 
 
 def read_batch(value: object) -> tuple[NewBatch, list[Fault]]:
@@ -154,7 +176,7 @@ def read_batch(value: object) -> tuple[NewBatch, list[Fault]]:
     def pick(*path: str) -> Any:
         return _pick(body, path, wrong)
 
-    filesystems = pick("hardware", "filesystems")
+    filesystems, events = pick("hardware", "filesystems"), pick("notify", "on")
     return NewBatch(
         tool_id=pick("tool_id"),
         name=pick("name") or "",
@@ -170,6 +192,8 @@ def read_batch(value: object) -> tuple[NewBatch, list[Fault]]:
         gpus=pick("slurm", "gpus"),
         canary=pick("canary"),
         depends_on=tuple(parents),
+        notify_url=pick("notify", "url"),
+        notify_on=None if events is None else tuple(events),
     ), faults
 
 
@@ -186,7 +210,7 @@ def _pick(body: Mapping[str, Any], path: tuple[str, ...], wrong: set[str]) -> An
             return None
         value = value.get(name)
     below = f"{pointer}/"
-    if pointer == "/hardware/filesystems" and any(each.startswith(below) for each in wrong):
+    if pointer in _LISTS and any(each.startswith(below) for each in wrong):
         return None
     return value
 
@@ -247,6 +271,8 @@ _DETAILS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "less_than_equal": lambda c: f"Expected at most {_plain(c['le'])}, not {c['is']}.",
     "list_type": lambda c: f"Expected an array, not {c['is']}.",
     "dict_type": lambda c: f"Expected an object, not {c['is']}.",
+    "too_short": lambda c: f"Expected at least {c['min_length']} element.",
+    "literal_error": lambda c: f"Expected one of {c['expected']}, not {c['is']}.",
     "too_long": lambda c: f"Expected at most {c['max_length']} elements.",
 }
 

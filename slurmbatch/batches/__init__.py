@@ -152,6 +152,7 @@ class Batches:
                 fixed_args=resolved.fixed_args,
                 variable_args=resolved.variable_args,
                 arrays=self._arrays(batch, resolved),
+                notify=resolved.notify,
                 idempotency=idempotency,
                 request_id=request_id,
             )

@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from slurmbatch import arguments
 from slurmbatch.errors import Fault
 from slurmbatch.model import (
+    EVENTS,
     ArgValue,
     Filesystem,
     Hardware,
     NewBatch,
+    Notify,
     SlurmLimits,
     SlurmOptions,
     Tool,
 )
+from slurmbatch.targets import AllowedHost, find
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class Offer:
     filesystems: Mapping[str, Filesystem]
     max_jobs: int
     max_args_bytes: int
+    hosts: tuple[AllowedHost, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class Resolved:
     hardware: Hardware
     slurm: SlurmOptions
     canary: int = 0
+    notify: Notify | None = None
 
 
 def resolve(
@@ -60,13 +65,16 @@ def resolve(
     hardware = Hardware(filesystems, *_cpu_and_memory(new, tool, faults))
     canary = _canary(new, faults)
     options = _options(new, tool.slurm, faults)
+    notify = _notify(new, offer, faults)
     if len(new.variable_args) > offer.max_jobs:
         return None, faults.found
     checked = arguments.check(tool, new.fixed_args, new.variable_args, offer.max_args_bytes)
     faults.extend(checked.faults)
     if faults.found or faults.known:
         return None, faults.found
-    resolved = Resolved(tool, new.name, checked.fixed, checked.variable, hardware, options, canary)
+    resolved = Resolved(
+        tool, new.name, checked.fixed, checked.variable, hardware, options, canary, notify
+    )
     return resolved, []
 
 
@@ -83,6 +91,20 @@ class _Faults:
     def extend(self, faults: Iterable[Fault]) -> None:
         for fault in faults:
             self.add(fault.pointer, fault.detail)
+
+
+def _notify(new: NewBatch, offer: Offer, faults: _Faults) -> Notify | None:
+    if new.notify_url is None:
+        return None
+    if not offer.hosts:
+        faults.add("/notify", "Notifications are not switched on here.")
+        return None
+    try:
+        target = find(new.notify_url, offer.hosts)
+    except ValueError as error:
+        faults.add("/notify/url", str(error))
+        return None
+    return Notify(new.notify_url, target.origin, new.notify_on or EVENTS[:1])
 
 
 def _filesystems(

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from slurmbatch.config.live import merge
-from slurmbatch.config.load import Auth, Issuer, Settings, load
+from slurmbatch.config.load import Auth, Issuer, Settings, Webhooks, load
 from slurmbatch.config.schema import Jobs, Log, Server, Slurm, Store
 
 DEFAULT_PATH = Path("/etc/slurmbatch/slurmbatch.toml")
@@ -18,6 +18,7 @@ __all__ = [
     "Settings",
     "Slurm",
     "Store",
+    "Webhooks",
     "load",
     "merge",
 ]

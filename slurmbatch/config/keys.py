@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import stat
 from collections.abc import Iterator
@@ -60,14 +61,7 @@ def locate(named: Path, beside: Path) -> Path:
 
 def read_secret(path: Path, algorithms: tuple[str, ...]) -> bytes:
     """A shared secret; raises ValueError in words, after which `expected` stands already."""
-    content, mode = _read(path)
-    # What systemd lets this account alone read it may do by a list, whose mask shows as the group.
-    handed_over = os.environ.get(CREDENTIALS[1:]) == str(path.parent)
-    if mode & (0o037 if handed_over else 0o077):
-        raise ValueError(
-            f"found a file with mode {mode:04o}, expected one that only its owner can read (0600)"
-        )
-    secret = content.rstrip(b"\r\n")
+    secret = _read_private(path).rstrip(b"\r\n")
     needed = max(int(name[2:]) // 8 for name in algorithms)
     if len(secret) < needed:
         raise ValueError(
@@ -76,6 +70,18 @@ def read_secret(path: Path, algorithms: tuple[str, ...]) -> bytes:
         )
     if b"-----BEGIN" in secret:
         raise ValueError("found a key or certificate in PEM, expected a shared secret")
+    return secret
+
+
+def read_webhook_secret(path: Path) -> bytes:
+    """What notifications are signed with, in the form of Standard Webhooks; raises ValueError."""
+    prefix, _, encoded = _read_private(path).strip().partition(b"_")
+    try:
+        secret = base64.b64decode(encoded, validate=True) if prefix == b"whsec" else b""
+    except ValueError:
+        secret = b""
+    if not 24 <= len(secret) <= 64:
+        raise ValueError("found something else, expected whsec_ and 24 to 64 bytes in base64")
     return secret
 
 
@@ -107,6 +113,17 @@ def _misfit(key: object, algorithm: str) -> str:
         return "" if fits else f"a key on the curve {curve}"
     fits = isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey)
     return "" if fits else "an Ed25519 or Ed448 key"
+
+
+def _read_private(path: Path) -> bytes:
+    content, mode = _read(path)
+    # What systemd lets this account alone read it may do by a list, whose mask shows as the group.
+    handed_over = os.environ.get(CREDENTIALS[1:]) == str(path.parent)
+    if mode & (0o037 if handed_over else 0o077):
+        raise ValueError(
+            f"found a file with mode {mode:04o}, expected one that only its owner can read (0600)"
+        )
+    return content
 
 
 def _read(path: Path) -> tuple[bytes, int]:

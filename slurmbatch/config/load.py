@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from slurmbatch import model
-from slurmbatch.config import keys
+from slurmbatch.config import keys, schema
 from slurmbatch.config.schema import (
     FilesystemTable,
     Jobs,
@@ -29,6 +29,7 @@ from slurmbatch.config.schema import (
 from slurmbatch.config.section import Section, mistakes_of, shown
 from slurmbatch.config.toolfile import ToolFile
 from slurmbatch.errors import SettingsError
+from slurmbatch.targets import AllowedHost
 
 _TOOL_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _POSITION = re.compile(r"(.*) \(at (line \d+, column \d+|end of document)\)", re.DOTALL)
@@ -55,6 +56,14 @@ class Auth:
 
 
 @dataclass(frozen=True, slots=True)
+class Webhooks:
+    """Who may be told, and what that is signed with; without hosts they are off."""
+
+    hosts: tuple[AllowedHost, ...] = ()
+    secret: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings, checked; `source` is the file that they came from."""
 
@@ -64,6 +73,7 @@ class Settings:
     store: Store = field(default_factory=Store)
     slurm: Slurm = field(default_factory=Slurm)
     auth: Auth = field(default_factory=Auth)
+    webhooks: Webhooks = field(default_factory=Webhooks)
     log: Log = field(default_factory=Log)
     filesystems: tuple[model.Filesystem, ...] = ()
     tools: Mapping[str, model.Tool] = field(default_factory=lambda: MappingProxyType({}))
@@ -95,6 +105,7 @@ class _Loader:
             return None
         file = self._validate(self.source, raw, SettingsFile)
         issuers = self._issuers(file.auth.jwt) if file and self.with_keys else ()
+        webhooks = self._webhooks(file.webhooks) if file and self.with_keys else Webhooks()
         tools = self._tools(raw, file)
         if file is None:
             return None
@@ -106,6 +117,7 @@ class _Loader:
             store=file.store,
             slurm=file.slurm,
             auth=Auth(issuers),
+            webhooks=webhooks,
             log=file.log,
             filesystems=tuple(_filesystem(each) for each in file.filesystems),
             tools=MappingProxyType(tools),
@@ -166,6 +178,18 @@ class _Loader:
             taken = table.model_dump(include={"issuer", "audience", "user_claim", "leeway"})
             issuers.append(Issuer(**taken, algorithms=table.algorithms, key=key))
         return tuple(issuers)
+
+    def _webhooks(self, section: schema.Webhooks) -> Webhooks:
+        hosts = tuple(AllowedHost(**each.model_dump()) for each in section.hosts)
+        if section.secret_file is None:
+            return Webhooks()
+        try:
+            file = keys.locate(section.secret_file, self.source.parent)
+            secret = keys.read_webhook_secret(file)
+        except ValueError as error:
+            self._mistake(self.source, "webhooks.secret_file", str(error))
+            return Webhooks()
+        return Webhooks(hosts, secret)
 
     def _tools(self, raw: dict[str, Any], file: SettingsFile | None) -> dict[str, model.Tool]:
         # With mistakes elsewhere in the settings file the tools still deserve to be looked at.

@@ -223,6 +223,58 @@ class Auth(Section):
     )
 
 
+class WebhookHost(Section):
+    """A host that notifications may be sent to. Repeat the table for several.
+
+    Only https, and only to addresses of the public internet, unless it says otherwise.
+    """
+
+    samples: ClassVar[tuple[Mapping[str, object], ...]] = ({"name": "ci.example.org"},)
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]{0,252}$|^[0-9A-Fa-f:]+$",
+        description="The host as it stands in the address, exactly.",
+    )
+    port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="The port. Left out: that of https (443), or of http (80).",
+        examples=[8443],
+    )
+    allow_http: bool = Field(
+        default=False, description="Whether it may be told without TLS, so that all can listen."
+    )
+    allow_private: bool = Field(
+        default=False,
+        description=(
+            "Whether it may be at an address of a private network, this machine's own included. "
+            "Users then reach whatever listens there, on this port."
+        ),
+    )
+
+
+class Webhooks(Section):
+    """Notifications of what becomes of batches, which users ask for. Off unless both are there."""
+
+    secret_file: AnyPath | None = Field(
+        default=None,
+        description=(
+            "What notifications are signed with: `whsec_` and 24 to 64 random bytes in base64, in "
+            "a file that only its owner can read. As `secret_file` of an issuer."
+        ),
+        examples=["webhook.secret"],
+    )
+    hosts: Annotated[tuple[WebhookHost, ...], Field(strict=False)] = Field(
+        default=(), description="The hosts that may be told."
+    )
+
+    def incoherent(self) -> Iterator[Complaint]:
+        if bool(self.hosts) != (self.secret_file is not None):
+            there, missing = ("hosts", "secret_file") if self.hosts else ("secret_file", "hosts")
+            yield missing, f"found {there} without it, expected both or neither"
+
+
 class Log(Section):
     """What the service itself logs."""
 
@@ -287,6 +339,7 @@ class SettingsFile(Section):
     jobs: Jobs = Field(description="a table with at least log_dir")
     slurm: Slurm = Slurm()
     auth: Auth = Auth()
+    webhooks: Webhooks = Webhooks()
     log: Log = Log()
     tools: Tools = Tools()
     filesystems: Annotated[tuple[FilesystemTable, ...], Field(strict=False)] = ()

@@ -41,6 +41,7 @@ from slurmbatch.slurm.port import SlurmPort
 from slurmbatch.store import Store, open_store
 from slurmbatch.submitter import Submitter, Terms
 from slurmbatch.web import Waits, Web
+from slurmbatch.webhooks import Sender
 from slurmbatch.worker import Worker
 
 __all__ = ["Parts", "Readiness", "command_slurm", "run"]
@@ -49,6 +50,7 @@ _log = journal.get("daemon")
 STOP_WITHIN = 8.0
 ENDS = frozenset((signal.SIGTERM, signal.SIGINT))
 SUBMITTER_INTERVAL = 1.0
+WEBHOOKS_INTERVAL = 1.0
 # How long a look at Slurm waits for accounting before it goes on without.
 ACCOUNTING_WAIT = 2.0
 
@@ -180,6 +182,7 @@ def _batches(settings: Settings, store: Store, health: Health, doorbell: Doorbel
         filesystems={each.id: each for each in settings.filesystems},
         max_jobs=settings.jobs.max_jobs_per_batch,
         max_args_bytes=settings.jobs.max_args_bytes,
+        hosts=settings.webhooks.hosts,
     )
     rules = Rules(
         log_dir=settings.jobs.log_dir,
@@ -195,7 +198,7 @@ def _batches(settings: Settings, store: Store, health: Health, doorbell: Doorbel
 
 def _workers(
     settings: Settings, store: Store, slurm: SlurmPort, health: Health, doorbell: Doorbell
-) -> tuple[tuple[Worker, Worker], Callable[[Settings], None]]:
+) -> tuple[tuple[Worker, ...], Callable[[Settings], None]]:
     """The workers, and what tells them of other settings."""
     claims = Claims(settings.jobs.claims_dir) if settings.jobs.claims_dir else None
     pace = Pace(settings.slurm.poll_interval, settings.slurm.poll_interval_most)
@@ -209,13 +212,20 @@ def _workers(
         submitter.end_stray,
         settings.jobs.log_dir, claims, settings.slurm.absence_grace, pace=pace,
     )  # fmt: skip
+    sender = Sender(store, settings.webhooks.hosts, settings.webhooks.secret)
     workers = (
         Worker("submitter", submitter.tick, SUBMITTER_INTERVAL, health,
                wait=doorbell.wait, wake=doorbell.ring),
         Worker("poller", poller.tick, settings.slurm.poll_interval, health,
                wait=bell.wait, wake=bell.ring, pause=lambda: pace.floor),
+        Worker("webhooks", sender.tick, WEBHOOKS_INTERVAL, health),
     )  # fmt: skip
-    return workers, lambda new: submitter.adopt(_terms(new, claims))
+
+    def adopt(new: Settings) -> None:
+        submitter.adopt(_terms(new, claims))
+        sender.adopt(new.webhooks.hosts, new.webhooks.secret)
+
+    return workers, adopt
 
 
 def _terms(settings: Settings, claims: Claims | None) -> Terms:

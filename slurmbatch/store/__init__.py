@@ -14,6 +14,7 @@ from slurmbatch.store.idempotency import Idempotency
 from slurmbatch.store.ids import is_id, new_id, new_tag, tag_like
 from slurmbatch.store.keys import Keys
 from slurmbatch.store.models import MetaRow
+from slurmbatch.store.outbox import Outbox
 from slurmbatch.store.queue import Queue
 from slurmbatch.store.usage import Usages
 
@@ -47,6 +48,7 @@ class Store:
         self.batches = Batches(database)
         self.arrays = Arrays(database)
         self.usage = Usages(database)
+        self.outbox = Outbox(database)
         self.gates = Gates(database)
         self.retries = Retries(database)
         self.queue = Queue(database, self.arrays)

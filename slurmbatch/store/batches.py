@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import peewee
 
 from slurmbatch.errors import SlurmbatchError
-from slurmbatch.model import ArgValue, ArrayState, Attempt, Batch, Gate, Job, Status
+from slurmbatch.model import ArgValue, ArrayState, Attempt, Batch, Gate, Job, Notify, Status
 from slurmbatch.spool import Spool
 from slurmbatch.spool import compact as dumps
-from slurmbatch.store import gates, staging, summaries
+from slurmbatch.store import gates, outbox, staging, summaries
 from slurmbatch.store.database import Database
 from slurmbatch.store.idempotency import Idempotency, earlier, remember
 from slurmbatch.store.models import ArrayRow, BatchRow, IdempotencyRow, JobRow
@@ -81,6 +81,7 @@ class Batches:
         fixed_args: Mapping[str, ArgValue],
         variable_args: Iterable[Mapping[str, ArgValue]],
         arrays: Sequence[NewArray],
+        notify: Notify | None = None,
         idempotency: Idempotency | None = None,
         request_id: str = "",
     ) -> str | None:
@@ -101,6 +102,8 @@ class Batches:
             pk = _insert_batch(db, batch, fixed_args, request_id, n_blocked)
             if n_blocked:
                 gates.build(db, pk, batch)
+            if notify is not None:
+                outbox.keep(db, pk, notify)
             made = [
                 _insert_array(db, pk, ordinal, array, batch.created_at)
                 for ordinal, array in enumerate(arrays)

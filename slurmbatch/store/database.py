@@ -217,7 +217,7 @@ class Database:
     def _step(self, step: int, script: str) -> None:
         # One transaction for the step and its number. sqlite3's executescript would commit first.
         with self.writer.atomic("EXCLUSIVE"):
-            for statement in filter(None, (part.strip() for part in script.split(";"))):
+            for statement in _statements(script):
                 self.writer.execute_sql(statement)
             self.writer.execute_sql(f"PRAGMA user_version = {step}")
 
@@ -228,6 +228,16 @@ class Database:
         self.writer.execute_sql("VACUUM INTO ?", (str(partial),))
         partial.chmod(0o600)
         partial.replace(target)
+
+
+def _statements(script: str) -> Iterator[str]:
+    """One by one. A trigger has semicolons in its midst."""
+    text = ""
+    for part in script.split(";"):
+        text += f"{part};"
+        if sqlite3.complete_statement(text):
+            yield text
+            text = ""
 
 
 def _prepare(path: Path) -> None:

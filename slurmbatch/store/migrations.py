@@ -228,4 +228,43 @@ CREATE TABLE gate (
 CREATE INDEX gate_due ON gate (batch) WHERE due > 0;
 """
 
-MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7)
+# Who wants to be told of what, and what is to be told: written with the change itself, in the same
+# transaction, whoever writes that, so that no crash loses it.
+V8 = """
+CREATE TABLE webhook (
+    batch INTEGER PRIMARY KEY REFERENCES batch (pk) ON DELETE CASCADE,
+    url TEXT NOT NULL,
+    host TEXT NOT NULL,
+    finished INTEGER NOT NULL,
+    first_failure INTEGER NOT NULL
+);
+CREATE TABLE outbox (
+    pk INTEGER PRIMARY KEY AUTOINCREMENT,
+    delivery_id TEXT NOT NULL UNIQUE,
+    batch INTEGER NOT NULL REFERENCES webhook (batch) ON DELETE CASCADE,
+    event TEXT NOT NULL,
+    occurred_at REAL NOT NULL,
+    tries INTEGER NOT NULL DEFAULT 0,
+    next_try_at REAL NOT NULL DEFAULT 0
+);
+CREATE INDEX outbox_due ON outbox (next_try_at);
+CREATE INDEX outbox_batch ON outbox (batch);
+
+CREATE TRIGGER tell_finished AFTER UPDATE OF finished_at ON batch
+WHEN OLD.finished_at IS NULL AND NEW.finished_at IS NOT NULL
+BEGIN
+    INSERT INTO outbox (delivery_id, batch, event, occurred_at)
+    SELECT lower(hex(randomblob(16))), batch, 'finished', NEW.finished_at
+    FROM webhook WHERE batch = NEW.pk AND finished;
+END;
+CREATE TRIGGER tell_first_failure AFTER UPDATE OF n_status_6 ON batch
+WHEN OLD.n_status_6 = 0 AND NEW.n_status_6 > 0
+BEGIN
+    INSERT INTO outbox (delivery_id, batch, event, occurred_at)
+    SELECT lower(hex(randomblob(16))), batch, 'first_failure',
+        (julianday('now') - 2440587.5) * 86400.0
+    FROM webhook WHERE batch = NEW.pk AND first_failure;
+END;
+"""
+
+MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7, V8)

@@ -92,6 +92,8 @@ def test_the_least_that_is_a_batch(api: Api, batches: FakeBatches) -> None:
         ("hardware/memory", GONE),
         ("slurm", {}),
         ("slurm", GONE),
+        ("notify", {"url": "https://ci.example.org/"}),
+        ("notify", {"url": "https://ci.example.org/", "on": ["first_failure", "finished"]}),
         *LARGEST.items(),
     ],
 )
@@ -205,6 +207,14 @@ FAULTY: list[tuple[str, Any, str]] = [
     *(("variable_args/1/seed", value, "/variable_args/1/seed") for value in NO_ARGUMENTS),
     *(("name", f"a{mark}", "/name") for mark in CONTROLS),
     *(("slurm/partition", mark, "/slurm/partition") for mark in CONTROLS),
+    *(("notify", value, "/notify") for value in NO_OBJECTS),
+    *(("notify", {"url": value}, "/notify/url") for value in NO_STRINGS),
+    *(("notify", {"url": "https://a/", "on": value}, "/notify/on") for value in (*NO_ARRAYS, [])),
+    *(("notify", {"url": "https://a/", "on": [value]}, "/notify/on/0")
+      for value in ("", "Finished", 1, None)),
+    ("notify", {"url": "https://a/", "on": ["finished"] * 3}, "/notify/on"),
+    ("notify", {"url": "https://a/", "secret": "x"}, "/notify/secret"),
+    ("notify", {"on": ["finished"]}, "/notify/url"),
     ("tool_id", "x" * 201, "/tool_id"),
     ("name", "x" * 201, "/name"),
     ("hardware/filesystems", ["scratch"] * 65, "/hardware/filesystems"),

@@ -185,3 +185,53 @@ def test_a_credential_that_is_not_there(file: Path, monkeypatch: pytest.MonkeyPa
     assert "this process has no credentials; expected LoadCredential=" in mistake
     # The admin's commands let nobody in, and need no key for what they do.
     assert load(file, with_keys=False).auth.jwt == ()
+
+
+WEBHOOKS = '[webhooks]\nsecret_file = "hook"\n[[webhooks.hosts]]\nname = "ci.example.org"\n'
+
+
+def test_webhooks_are_off_unless_switched_on(file: Path) -> None:
+    assert issuers(file) == ()
+    assert load(file).webhooks.hosts == ()
+
+
+def test_webhooks_with_a_secret_and_a_host(file: Path) -> None:
+    file.with_name("hook").touch(mode=0o600)
+    file.with_name("hook").write_text("whsec_" + "QUJD" * 8 + "\n")
+    issuers(file, WEBHOOKS)
+    webhooks = load(file).webhooks
+    assert webhooks.secret == b"ABC" * 8
+    assert "ABC" not in repr(webhooks)
+    assert [(each.name, each.port, each.allow_http) for each in webhooks.hosts] == [
+        ("ci.example.org", None, False)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "word"),
+    [
+        ("whsec_" + "QUJD" * 8, 0o640, "mode 0640"),
+        ("QUJD" * 8, 0o600, "whsec_"),
+        ("whsec_" + "QUJD" * 2, 0o600, "24 to 64 bytes"),
+        ("whsec_" + "QUJD" * 30, 0o600, "24 to 64 bytes"),
+        ("whsec_%%%", 0o600, "base64"),
+    ],
+)
+def test_secrets_of_webhooks_that_will_not_do(file: Path, text: str, mode: int, word: str) -> None:
+    file.with_name("hook").write_text(text)
+    file.with_name("hook").chmod(mode)
+    (mistake,) = mistakes(file, WEBHOOKS)
+    assert word in mistake
+    assert "webhooks.secret_file" in mistake
+
+
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [
+        ('[webhooks]\nsecret_file = "secret"\n', "webhooks.hosts"),
+        ('[[webhooks.hosts]]\nname = "a"\n', "webhooks.secret_file"),
+        ('[webhooks]\nsecret_file = "hook"\n[[webhooks.hosts]]\nname = "https://a"\n', "name"),
+    ],
+)
+def test_webhooks_that_are_no_whole(file: Path, table: str, key: str) -> None:
+    assert any(key in each for each in mistakes(file, table))

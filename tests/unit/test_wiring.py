@@ -38,7 +38,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def parts(settings: Settings, store: Store) -> tuple[Submitter, Poller, Worker]:
-    (submitting, polling), _ = _workers(settings, store, FakeSlurm(), Health(), Doorbell())
+    (submitting, polling, *_), _ = _workers(settings, store, FakeSlurm(), Health(), Doorbell())
     submitter = getattr(submitting._tick, "__self__", None)
     poller = getattr(polling._tick, "__self__", None)
     assert isinstance(submitter, Submitter)

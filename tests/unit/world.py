@@ -31,6 +31,7 @@ from slurmbatch.poller import Poller
 from slurmbatch.poller.sources import QUESTIONS_A_TICK, Sources
 from slurmbatch.store import open_store
 from slurmbatch.submitter import Submitter, Terms
+from slurmbatch.targets import AllowedHost
 from tests.fakes.slurm import FakeSlurm
 
 ALICE, BOB = Caller("alice", "test"), Caller("bob", "test")
@@ -127,7 +128,8 @@ class World:
             self.submitter.end_stray, self.directory / "logs", self.claims, GRACE,
             lambda: self.slurm.now - self.stepped,
         )  # fmt: skip
-        offer = Offer(terms.tools, terms.filesystems, 10_000, 65536)
+        hosts = (AllowedHost("hooks.example.org"),)
+        offer = Offer(terms.tools, terms.filesystems, 10_000, 65536, hosts)
         rules = Rules(
             self.directory / "logs", self.directory, self.max_script_bytes, self.array_size,
             submit_wait=0.0, claims_dir=self.claims.root if self.claims else None,
