@@ -210,7 +210,7 @@ def _failed(report: JobReport, context: Context) -> Verdict:
     if context.not_claimed:
         text = "its claim could not be made on the node; nothing ran"
         return Verdict(BAD, "NODE", _text("NODE", text, f"FAILED {report.exit_code}:0"), True)
-    if report.exit_code == 0 and report.signal == 53:
+    if report.signal == 53:  # accounting has 0:53, slurmctld 15:53
         text = "its log or working directory could not be opened on the node; nothing ran"
         return Verdict(BAD, "NODE", _text("NODE", text, "FAILED 0:53"), True)
     if report.signal:

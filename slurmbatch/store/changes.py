@@ -16,6 +16,8 @@ from slurmbatch.store.rows import CODE, FIRST_END, STATUSES
 STARTING, RUNNING = CODE[Status.STARTING], CODE[Status.RUNNING]
 # How many seconds after a job's end accounting has what it used, mostly.
 USAGE_AFTER = 3.0
+# What the reason of a run was while it went on says nothing of its end.
+PUT_BACK = "REQUEUED: was put back into the queue by Slurm before it had ended"
 _CHANGE_TABLE = """
 CREATE TEMP TABLE IF NOT EXISTS change (
     array INTEGER, task INTEGER, status INTEGER, reason TEXT, slurm_state TEXT, start_time REAL,
@@ -52,10 +54,11 @@ UPDATE temp.change SET began = max(since, min(began, ?1)),
     gone = max(since, min(coalesce(gone, began), began, ?1)) WHERE began IS NOT NULL
 """
 # A higher restart count: Slurm has put the job back, so the run before is over, and kept.
-_CLOSE_ATTEMPTS = """
+_CLOSE_ATTEMPTS = f"""
 INSERT OR IGNORE INTO attempt (batch, idx, attempt, reason, slurm_state, start_time, stop_time,
     exit_code, signal, node_list, array, task, max_rss, cpu_time)
-SELECT job.batch, job.idx, job.earlier + job.restarts + 1, job.reason, job.slurm_state,
+SELECT job.batch, job.idx, job.earlier + job.restarts + 1,
+    iif(job.status < {FIRST_END}, '{PUT_BACK}', job.reason), job.slurm_state,
     job.start_time, coalesce(job.stop_time, ?), job.exit_code, job.signal, job.node_list,
     job.array, job.task, job.max_rss, job.cpu_time
 FROM temp.change c JOIN job ON job.array = +c.array AND job.task = +c.task

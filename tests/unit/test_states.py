@@ -51,6 +51,7 @@ ENDINGS = [
     ("FAILED", {"exit_code": 3, "signal": 0}, Status.FAILED, "EXIT", True, "exit code 3"),
     ("FAILED", {"exit_code": 0, "signal": 11}, Status.FAILED, "SIGNAL", True, "SIGSEGV (11)"),
     ("FAILED", {"exit_code": 0, "signal": 53}, Status.FAILED, "NODE", True, "0:53"),
+    ("FAILED", {"exit_code": 15, "signal": 53}, Status.FAILED, "NODE", True, "0:53"),
     ("FAILED", {"exit_code": 137, "signal": 0}, Status.FAILED, "EXIT", True, "137, as after signal "
      "SIGKILL (9)"),
     ("FAILED", {"exit_code": 0, "signal": 0}, Status.FAILED, "EXIT", True, "no exit code"),
