@@ -76,6 +76,13 @@ class Identity:
                 log.info("credentials refused", reason=str(refusal))
             raise Unauthenticated from None
 
+    def known(self, header: str | None) -> Caller | None:
+        """The same, and None where `authenticate` raises; nothing is logged."""
+        try:
+            return self._caller(header or "")
+        except _Refused:
+            return None
+
     def _caller(self, header: str) -> Caller:
         scheme, _, rest = header.strip(" \t").partition(" ")
         bearer = scheme.lower() == "bearer"

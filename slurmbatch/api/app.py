@@ -17,6 +17,7 @@ from slurmbatch.api.resources.jobs import JobList, OneJob
 from slurmbatch.api.resources.logs import LogById, LogOfJob
 from slurmbatch.api.resources.reasons import ReasonList
 from slurmbatch.api.resources.service import Document, Health, Ready
+from slurmbatch.api.unchanged import App
 from slurmbatch.spool import Spool
 
 
@@ -42,7 +43,7 @@ def create_app(
         middleware.Authentication(identity),
         middleware.KnownParameters(operations.query_names()),
     ]
-    app = falcon.App(middleware=around)
+    app = App(batches, identity, lambda: not draining(), middleware=around)
     # For bodies without a type of their own, which are the empty ones: no JSON is to be expected.
     app.resp_options.default_media_type = "text/plain; charset=utf-8"
     problems.install(app)

@@ -31,7 +31,7 @@ class RequestLog:
 
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
         # A request that has waited comes again, as it was.
-        request_id = req.env.setdefault(_ID, "") or _new_id(req)
+        request_id = req.env.setdefault(_ID, "") or new_id(req.get_header("X-Request-Id") or "")
         req.env[_ID] = request_id
         req.context.started = req.env.setdefault(_STARTED, time.perf_counter())
         req.context.request_id = request_id
@@ -59,8 +59,8 @@ class RequestLog:
             resp.stream = _Counted(stream, lambda size: _write_line(req, resp, size))
 
 
-def _new_id(req: falcon.Request) -> str:
-    theirs = req.get_header("X-Request-Id") or ""
+def new_id(theirs: str) -> str:
+    """A request's id: the client's own where that is a sane one."""
     return theirs if _SANE_ID.fullmatch(theirs) else f"{_OURS}{next(_number):08x}"
 
 
@@ -162,6 +162,6 @@ class KnownParameters:
     def process_resource(
         self, req: falcon.Request, _resp: falcon.Response, _resource: object, _params: object
     ) -> None:
-        if req.path not in PUBLIC:
+        if req.query_string and req.path not in PUBLIC:
             method = "GET" if req.method == "HEAD" else req.method
             query.check_names(req, self._known.get((method, req.uri_template or ""), ()))

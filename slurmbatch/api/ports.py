@@ -72,9 +72,11 @@ class Batches(Protocol):
 
 
 class Identity(Protocol):
-    """Tells who a caller is; raises Unauthenticated."""
+    """Tells who a caller is. `authenticate` raises Unauthenticated, and logs why; `known` gives
+    None, and says nothing."""
 
     def authenticate(self, header: str | None) -> Caller: ...
+    def known(self, header: str | None) -> Caller | None: ...
 
 
 class Readiness(Protocol):

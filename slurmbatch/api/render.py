@@ -30,10 +30,15 @@ def json_bytes(value: object) -> bytes:
 
 def send_one(req: falcon.Request, resp: falcon.Response, element: object) -> None:
     """A single resource: an array of one, or the element itself."""
+    send_text(req, resp, json_bytes(element))
+
+
+def send_text(req: falcon.Request, resp: falcon.Response, element: bytes) -> None:
+    """The same of what is JSON already."""
     if _wants_object(req):
-        send_bytes(req, resp, json_bytes(element), OBJECT)
+        send_bytes(req, resp, element, OBJECT)
     else:
-        send_bytes(req, resp, json_bytes([element]))
+        send_bytes(req, resp, b"[" + element + b"]")
     resp.set_header("Vary", VARY_OF_ONE)
 
 

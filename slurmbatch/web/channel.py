@@ -13,15 +13,18 @@ import secrets
 import socket
 import time
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 from waitress.channel import ClientDisconnected, HTTPChannel
 from waitress.task import ErrorTask, WSGITask
+from waitress.utilities import build_http_date
 
 from slurmbatch.journal import get
 from slurmbatch.web.waiting import Cut, Pause, Wait, Waiting, put
 
 _log = get("web")
+_IN_ONE_PIECE = 64 * 1024
 _TASK = "slurmbatch.task"
 # For how long, at the end, a request is waited for on a connection that has just been taken, and
 # the rest of one that has begun to arrive.
@@ -86,7 +89,8 @@ class _Answer(WSGITask):
     """An answer that keeps the connection also where it has no body, such as a 304.
 
     waitress closes it after each answer without a Content-Length, which one without a body may not
-    have (RFC 9112, 6.3: it ends with its headers).
+    have (RFC 9112, 6.3: it ends with its headers). And headers are made in less time, and go with
+    a short body in one piece: for the answers that are asked for most, that is a good part of all.
     """
 
     channel: Any
@@ -98,11 +102,45 @@ class _Answer(WSGITask):
         if self.wrote_header or self.has_body or self.version != "1.1" or wishes == "close":
             super().set_close_on_finish()
 
+    def build_response_header(self) -> bytes:
+        usual = (
+            self.version == "1.1" and not self.close_on_finish
+            and "CONNECTION" not in self.request.headers
+            and (self.content_length is not None or not self.has_body)
+        )  # fmt: skip
+        if not usual:
+            return super().build_response_header()
+        # Nobody but waitress sets Date and Server; a Content-Length is there, or not due.
+        lines = [f"{_named(name)}: {value}" for name, value in self.response_headers]
+        date = _date(int(self.start_time))
+        text = "\r\n".join((f"HTTP/1.1 {self.status}", *lines, f"Date: {date}\r\n\r\n"))
+        return text.encode("latin-1")
+
+    def write(self, data: bytes) -> None:
+        whole = self.complete and not self.wrote_header and self.content_length == len(data)
+        if not whole or not self.has_body or not 0 < len(data) <= _IN_ONE_PIECE:
+            super().write(data)
+            return
+        header = self.build_response_header()
+        self.wrote_header, self.content_bytes_written = True, len(data)
+        self.channel.write_soon(header + data)
+
     def get_environment(self) -> dict[str, Any]:
         environ: dict[str, Any] = super().get_environment()
         environ[_TASK] = self
         put(environ, self.channel.server.waiting)
         return environ
+
+
+@lru_cache(maxsize=128)
+def _named(header: str) -> str:
+    """A header's name as it is usually written."""
+    return "-".join(part.capitalize() for part in header.split("-"))
+
+
+@lru_cache(maxsize=2)
+def _date(second: int) -> str:
+    return str(build_http_date(second))
 
 
 class _Refusal(ErrorTask):

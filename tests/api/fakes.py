@@ -299,6 +299,12 @@ class FakeIdentity:
             raise Unauthenticated
         return Caller(user, f"key of {user}")
 
+    def known(self, header: str | None) -> Caller | None:
+        try:
+            return self.authenticate(header)
+        except Unauthenticated:
+            return None
+
 
 @dataclass
 class FakeReadiness:

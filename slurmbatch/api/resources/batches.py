@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import falcon
 
-from slurmbatch.api import body, query, render, retries, shapes, views
+from slurmbatch.api import body, query, render, retries, shapes, tags, views
 from slurmbatch.api.ports import Batches
 from slurmbatch.api.resources import OfBatches
 from slurmbatch.api.variable import VariableArgs
@@ -18,6 +18,8 @@ from slurmbatch.model import Batch
 from slurmbatch.spool import Spool
 
 _MAX_KEY = 255
+# Texts of batches that many watch, of some hundred bytes each.
+_KEPT_AT_MOST = 1024
 # Less than the minute for which proxies wait.
 MAX_WAIT = 55
 
@@ -86,26 +88,41 @@ class BatchList(OfBatches):
 class OneBatch(OfBatches):
     """/batches/{batch_id}"""
 
+    def __init__(self, batches: Batches) -> None:
+        super().__init__(batches)
+        self._made: dict[str, tuple[Batch, bytes]] = {}
+
     def on_get(self, req: falcon.Request, resp: falcon.Response, batch_id: str) -> None:
-        resp.cache_control = ["private", "no-cache"]
-        wait = query.whole(req, "wait", most=MAX_WAIT, least=0) or 0
-        known = _known(req)
+        resp.set_header("Cache-Control", tags.CACHE_CONTROL)
+        wait, known = 0, req.get_header("If-None-Match")
+        if req.query_string:
+            wait = query.whole(req, "wait", most=MAX_WAIT, least=0) or 0
+            known = _known(req)
         if known is not None:
             etag = self._batches.etag(req.context.caller, batch_id)
-            if _matches(known, etag):
+            if tags.matches(known, etag):
                 self._wait(req, batch_id, wait, known)
                 resp.status = falcon.HTTP_304
                 _tag(resp, etag)
                 return
         batch = self._batches.get(req.context.caller, batch_id)
         _tag(resp, batch.etag)
-        render.send_one(req, resp, views.batch(batch))
+        render.send_text(req, resp, self._text(batch))
+
+    def _text(self, batch: Batch) -> bytes:
+        """Made once for as long as the store gives the very same batch."""
+        made = self._made.get(batch.batch_id)
+        if made is None or made[0] is not batch:
+            if len(self._made) >= _KEPT_AT_MOST:
+                self._made.clear()
+            made = self._made[batch.batch_id] = batch, render.json_bytes(views.batch(batch))
+        return made[1]
 
     def _wait(self, req: falcon.Request, batch_id: str, seconds: int, known: str) -> None:
         caller = req.context.caller
         if seconds and req.method == "GET":
             pause_until(
-                req, seconds, lambda: not _matches(known, self._batches.etag(caller, batch_id))
+                req, seconds, lambda: not tags.matches(known, self._batches.etag(caller, batch_id))
             )
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, batch_id: str) -> None:
@@ -195,18 +212,12 @@ _sorted = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 def _tag(resp: falcon.Response, etag: str) -> None:
-    # Weak: the array of one and the object have the same version, and not the same bytes.
-    resp.set_header("ETag", f'W/"{etag}"')
-    resp.set_header("Vary", render.VARY_OF_ONE)
+    for name, value in tags.headers(etag):
+        resp.set_header(name, value)
 
 
 def _known(req: falcon.Request) -> str | None:
     """The versions that the client knows, in the form of If-None-Match; None: it knows none."""
     since = query.text(req, "since")
-    tags = [req.get_header("If-None-Match"), None if since is None else f'"{since}"']
-    return ",".join(filter(None, tags)) or None
-
-
-def _matches(header: str, etag: str) -> bool:
-    tags = [each.strip().removeprefix("W/") for each in header.split(",")]
-    return f'"{etag}"' in tags or "*" in tags
+    known = [req.get_header("If-None-Match"), None if since is None else f'"{since}"']
+    return ",".join(filter(None, known)) or None

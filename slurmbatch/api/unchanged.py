@@ -1,0 +1,57 @@
+"""That a batch is still what it was, told before anything is set up for an answer.
+
+To those who watch a batch that is told again and again. The caller and the version are all that is
+looked at for it, with no request or response object around; whatever is out of the ordinary goes
+the usual way, and is told there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import falcon
+
+from slurmbatch import journal
+from slurmbatch.api import middleware, tags
+from slurmbatch.api.ports import Batches, Identity
+
+_BATCH = re.compile(r"/batches/([^/]+)")
+_STATUS = "304 Not Modified"
+
+
+class App(falcon.App[falcon.Request, falcon.Response]):
+    """Falcon's, with that way beside it. `is_usual`: whether requests are taken as ever."""
+
+    def __init__(
+        self, batches: Batches, identity: Identity, is_usual: Callable[[], bool], **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self._batches, self._identity, self._is_usual = batches, identity, is_usual
+
+    def __call__(self, env: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        headers = self._unchanged(env) if "HTTP_IF_NONE_MATCH" in env else None
+        if headers is None:
+            return super().__call__(env, start_response)
+        start_response(_STATUS, headers)
+        return []
+
+    def _unchanged(self, env: dict[str, Any]) -> list[tuple[str, str]] | None:
+        """The headers of the answer; None: there is something to be told."""
+        found = _BATCH.fullmatch(env["PATH_INFO"])
+        plain = env["REQUEST_METHOD"] == "GET" and not env.get("QUERY_STRING")
+        if found is None or not plain or not self._is_usual() or journal.writes("debug"):
+            return None
+        try:
+            caller = self._identity.known(env.get("HTTP_AUTHORIZATION"))
+            etag = self._batches.etag(caller, found[1]) if caller is not None else None
+        except Exception:
+            return None  # it will be told the usual way
+        if etag is None or not tags.matches(env["HTTP_IF_NONE_MATCH"], etag):
+            return None
+        request_id = middleware.new_id(env.get("HTTP_X_REQUEST_ID", ""))
+        return [
+            ("Cache-Control", tags.CACHE_CONTROL), *tags.headers(etag),
+            ("X-Content-Type-Options", "nosniff"), ("X-Request-Id", request_id),
+        ]  # fmt: skip

@@ -1,0 +1,103 @@
+"""What is told of an unchanged batch before anything is set up for it is what is told else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from falcon import testing
+
+from slurmbatch import journal
+from slurmbatch.api.unchanged import App
+from slurmbatch.errors import StoreUnavailable
+from tests.api.conftest import Api
+from tests.api.fakes import FakeBatches
+
+
+@pytest.fixture
+def path(batches: FakeBatches) -> str:
+    return f"/batches/{batches.add('anna').batch_id}"
+
+
+def both_ways(api: Api, monkeypatch: pytest.MonkeyPatch, *asked: Any, **options: Any) -> Any:
+    """The answer, which is the same without the shortcut but for the request's id."""
+    with monkeypatch.context() as without:
+        without.setattr(App, "_unchanged", lambda *_: None)
+        usual = api.ask(*asked, **options)
+    quick = api.ask(*asked, **options)
+    assert quick.status_code == usual.status_code
+    assert _less_id(quick) == _less_id(usual)
+    theirs, ours = ({name.lower(): value for name, value in each.headers.items()}
+                    for each in (usual, quick))  # fmt: skip
+    for headers in (theirs, ours):
+        headers.pop("x-request-id")
+    assert ours == theirs
+    return quick
+
+
+def _less_id(answer: testing.Result) -> Any:
+    if answer.status_code < 400 or not answer.content:
+        return answer.content
+    return {**answer.json, "request_id": ""}
+
+
+TAGS = ['W/"1"', '"1"', '"0", W/"1"', "*", 'W/"2"', "1", "", '"']
+
+
+@pytest.mark.parametrize("tag", TAGS)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("query", ["", "?wait=0", "?nonsense=1"])
+def test_the_same_either_way(
+    api: Api, path: str, monkeypatch: pytest.MonkeyPatch, tag: str, method: str, query: str
+) -> None:
+    both_ways(api, monkeypatch, method, path + query, headers={"If-None-Match": tag})
+
+
+@pytest.mark.parametrize("user", ["berta", None])
+def test_strangers_and_unknown_batches(
+    api: Api, path: str, monkeypatch: pytest.MonkeyPatch, user: str | None
+) -> None:
+    api.user = user
+    for each in (path, "/batches/unknown", path + "/", "/batches/"):
+        answer = both_ways(api, monkeypatch, "GET", each, headers={"If-None-Match": "*"})
+        assert answer.status_code == (401 if user is None else 404)
+
+
+def test_trouble_is_told_as_ever(
+    api: Api, path: str, batches: FakeBatches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches.broken = StoreUnavailable()
+    answer = both_ways(api, monkeypatch, "GET", path, headers={"If-None-Match": "*"})
+    assert answer.status_code == 503
+    batches.broken = ZeroDivisionError()
+    answer = both_ways(api, monkeypatch, "GET", path, headers={"If-None-Match": "*"})
+    assert answer.status_code == 500
+
+
+def test_while_the_service_goes_down_it_is_refused(
+    api: Api, path: str, drain: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drain.append(True)
+    answer = both_ways(api, monkeypatch, "GET", path, headers={"If-None-Match": "*"})
+    assert answer.status_code == 503
+
+
+def test_it_has_the_clients_id_and_is_logged_at_debug(
+    api: Api, path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: dict[str, Any] = {"headers": {"If-None-Match": "*", "X-Request-Id": "mine-1"}}
+    assert api.get(path, **asked).headers["x-request-id"] == "mine-1"
+    journal.configure("debug")
+    try:
+        assert api.get(path, **asked).status_code == 304
+    finally:
+        journal.configure("info")
+    assert "request served" in capsys.readouterr().err
+
+
+def test_credentials_that_are_refused_are_told_of_once(
+    api: Api, path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = testing.simulate_get(api.app, path, headers={"If-None-Match": "*"})
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"]
