@@ -52,6 +52,7 @@ setup(
             "import-linter>=2,<3",
             "mypy>=1.13,<3",
             "openapi-spec-validator>=0.7,<1",
+            "pandas>=2.2,<4",
             "pytest>=8,<10",
             "pytest-benchmark>=5,<6",
             "ruff>=0.8,<1",

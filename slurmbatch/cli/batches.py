@@ -19,6 +19,7 @@ from slurmbatch.client.shapes import STATUSES
 
 _SHORT_ID = 12
 _SHOWN = 20
+_LOG_LINES = 5
 
 
 @click.command()
@@ -142,7 +143,7 @@ def rm(session: Session, batches: tuple[str, ...], is_all: bool, is_sure: bool) 
 @remote
 def open_(session: Session, batch: str | None) -> None:
     """Open the dashboard in a browser, on BATCH if one is named; print its address."""
-    address = f"{session.client.url}/ui/"
+    address = session.client.dashboard()
     if batch is not None:
         address += f"#/batches/{session.batch(batch).id}"
     if session.as_json:
@@ -182,6 +183,7 @@ def _show_batch(batch: Batch) -> None:
             "jobs": ", ".join(f"{n} {status}" for status, n in batch.counts.items() if n),
             "created": batch["created_at"],
             "finished": batch["finished_at"],
+            "expected end": batch.get("expected_end", ""),
             "each job": f"{hardware['cpu']} CPU, {hardware['memory']} MiB"
             + (f", {limit} minutes" if limit is not None else ""),
             "filesystems": ", ".join(hardware["filesystems"]),
@@ -191,9 +193,12 @@ def _show_batch(batch: Batch) -> None:
             "note": board.stale(batch),
         }
     )
-    found = board.failures(batch) if batch.counts["FAILED"] else []
-    for told in board.failure_lines(found):
-        click.echo(told)
+    for each in batch.reasons():
+        click.echo(f"\n{terminal.in_a_line(each['text'])}")
+        for printed in each["log"].splitlines()[-_LOG_LINES:]:
+            click.echo(f"    {terminal.harmless(printed)}")
+    for each in batch.get("usage", {}).get("suggestions", ()):
+        click.echo(f"\n{terminal.in_a_line(each)}")
 
 
 def _show_job(job: Job) -> None:

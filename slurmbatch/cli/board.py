@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
-from itertools import islice
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rich.console import Console, Group
@@ -18,10 +16,6 @@ from slurmbatch.client import Batch
 from slurmbatch.client.pace import Pace, duration
 
 BAR = 40
-KINDS = 5
-_LOOKED_AT = 1000
-
-Failures = list[tuple[int, str]]
 
 
 class Board:
@@ -29,37 +23,45 @@ class Board:
 
     def __init__(self, batch: Batch, clock: Callable[[], float] = time.monotonic) -> None:
         self.batch = batch
-        self.failures: Failures = []
         self.trouble = ""
         self._pace = Pace()
         self._clock = clock
         self._began = clock()
 
-    def show(self, batch: Batch) -> bool:
-        """Takes what has changed; tells whether jobs have failed that had not before."""
-        more = batch.counts["FAILED"] != sum(count for count, _ in self.failures)
+    def show(self, batch: Batch) -> None:
         self.batch, self.trouble = batch, ""
         self._pace.add(self._clock(), batch.n_ended)
-        return more
 
     def draw(self, console: Console) -> Group:
         block = "#" if console.options.ascii_only else "█"
         parts: list[Any] = [Text(title(self.batch), style="bold", no_wrap=True)]
         parts.append(bars(self.batch, block))
         parts.append(Text(self._outlook(), no_wrap=True))
-        parts += [Text(each, style="red") for each in failure_lines(self.failures)]
+        for each in self.batch.get("reasons", ()):
+            parts.append(Text(in_a_line(each["text"]), style=COLOURS.get(each["status"], "")))
         notes = [self.trouble, stale(self.batch)]
         parts += [Text(in_a_line(note), style="yellow") for note in notes if note]
         return Group(*parts)
 
     def _outlook(self) -> str:
-        batch, spent = self.batch, duration(self._clock() - self._began)
+        batch = self.batch
         told = [f"{batch.n_ended} of {batch.n_jobs} ended"]
-        left = self._pace.left(batch.n_jobs)
+        if batch.done():
+            told.append(f"{duration(self._clock() - self._began)} watched")
+        elif self._pace.rate:
+            told.append(rate(self._pace.rate))
+        left = self._left()
         if left:
             at = datetime.now().astimezone() + timedelta(seconds=left)
-            told += [f"{rate(self._pace.rate)}", f"about {duration(left)} left ({at:%H:%M:%S})"]
-        return ", ".join(told) if left or not batch.done() else f"{told[0]}, {spent} watched"
+            told.append(f"about {duration(left)} left ({at:%H:%M:%S})")
+        return ", ".join(told)
+
+    def _left(self) -> float | None:
+        """As the service expects, which knows what runs at once; else as it goes here."""
+        end = self.batch.expected_end
+        if end is None or self.batch.done():
+            return self._pace.left(self.batch.n_jobs)
+        return max(0.0, (end - datetime.now(UTC)).total_seconds())
 
 
 def bars(batch: Batch, block: str) -> Table:
@@ -95,23 +97,6 @@ def line(batch: Batch, seconds: float) -> str:
     """One for each change, where there is no terminal."""
     counts = [f"{n} {status}" for status, n in batch.counts.items() if n]
     return f"{duration(seconds):>7}  {', '.join(counts)}"
-
-
-def failures(batch: Batch) -> Failures:
-    """Why jobs have failed, the most frequent reason first; of very many failures the first."""
-    found = Counter(job.reason for job in islice(batch.jobs(status="FAILED"), _LOOKED_AT))
-    kinds = [(count, reason) for reason, count in found.most_common()]
-    more = batch.counts["FAILED"] - sum(found.values())
-    return [*kinds, (more, "not looked at: there are too many")] if more > 0 else kinds
-
-
-def failure_lines(found: Failures) -> Iterable[str]:
-    if found:
-        yield "Failed:"
-    for count, reason in found[:KINDS]:
-        yield f"  {count:>6}  {in_a_line(reason)}"
-    if len(found) > KINDS:
-        yield f"          and for {len(found) - KINDS} more reasons"
 
 
 def stale(batch: Batch) -> str:

@@ -18,6 +18,7 @@ from slurmbatch.client import ApiError, Tool
 from slurmbatch.client.operations import new_batch
 from slurmbatch.client.quantities import mebibytes, minutes
 
+_DEPENDENCIES = ("afterok", "afterany", "aftercorr")
 # What an option is called in a body.
 _OPTIONS = {
     "/tool_id": "TOOL",
@@ -30,6 +31,8 @@ _OPTIONS = {
     "/slurm/account": "--account",
     "/slurm/qos": "--qos",
     "/slurm/gpus": "--gpus",
+    "/canary": "--canary",
+    "/depends_on": "--depends-on",
 }
 
 
@@ -84,6 +87,11 @@ def resources(command: Callable[..., Any]) -> Callable[..., Any]:
               help="A job for each row: .csv, .tsv or .jsonl; - reads CSV from standard input.",
               )  # fmt: skip
 @resources
+@click.option("--canary", type=click.IntRange(1), metavar="N",
+              help="Only the first N jobs at first; the others if those succeed.")  # fmt: skip
+@click.option("--depends-on", "parents", metavar="BATCH[:TYPE]", multiple=True,
+              help="Wait for this batch; TYPE: afterok (it has to succeed), afterany, aftercorr "
+                   "(job by job). May be repeated.")  # fmt: skip
 @click.option("--name", default="", help="For people.")
 @click.option("--idempotency-key", metavar="KEY",
               help="The same command with the same key makes one batch.")  # fmt: skip
@@ -96,6 +104,7 @@ def submit(
     sweeps: tuple[str, ...],
     sweep_file: Path | None,
     filesystems: tuple[str, ...],
+    parents: tuple[str, ...],
     idempotency_key: str | None,
     is_watched: bool,
     **options: Any,
@@ -105,7 +114,11 @@ def submit(
     Prints the id of the new batch, which is on disk by then and will not be lost.
     """
     fixed, rows = _arguments(_tool(session, tool), args, sweeps, sweep_file)
-    body = new_batch(tool, fixed, sweep=rows, filesystems=filesystems or None, **options)
+    depends_on = [_parent(session, each) for each in parents]
+    body = new_batch(
+        tool, fixed, sweep=rows, filesystems=filesystems or None, depends_on=depends_on or None,
+        **options,
+    )  # fmt: skip
     batch = _posted(session, body, idempotency_key)
     if is_watched:
         follow(session, batch)
@@ -141,6 +154,14 @@ def _arguments(
         raise Wrong(f"{tool['id']} cannot be run like this:", *error.mistakes) from error
 
 
+def _parent(session: Session, text: str) -> dict[str, str]:
+    batch, colon, kind = text.partition(":")
+    if colon and kind not in _DEPENDENCIES:
+        expected = ", ".join(_DEPENDENCIES)
+        raise Wrong(f"--depends-on {text}: expected one of {expected} after the colon")
+    return {"batch_id": session.batch(batch).id, "type": kind or _DEPENDENCIES[0]}
+
+
 def _of_file(values: Values, file: Path) -> list[Row]:
     if str(file) == "-":
         return values.rows(sys.stdin, "standard input")
@@ -167,4 +188,4 @@ def _option(pointer: str) -> str:
         return f"-a {found[1]}"
     if found := re.fullmatch(r"/variable_args/(\d+)(?:/(.*))?", pointer):
         return f"job {found[1]}, {found[2]}" if found[2] else f"job {found[1]}"
-    return _OPTIONS.get(pointer.rstrip("0123456789").rstrip("/"), pointer)
+    return _OPTIONS.get(re.sub(r"/\d+(/.*)?$", "", pointer), pointer)

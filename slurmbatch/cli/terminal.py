@@ -110,13 +110,12 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, wrap: boo
 
 def print_fields(fields: Mapping[str, str]) -> None:
     """A line each, those that are empty left out."""
-    widest = max(map(len, fields))
-    for name, text in fields.items():
-        shown = in_a_line(text)
+    shown = {name: in_a_line(text) for name, text in fields.items() if text}
+    widest = max(map(len, shown))
+    for name, text in shown.items():
         if sys.stdout.isatty():
-            shown = _wrapped(shown, _left(widest + 2), widest + 2)
-        if text:
-            click.echo(f"{name.ljust(widest)}  {shown}")
+            text = _wrapped(text, _left(widest + 2), widest + 2)
+        click.echo(f"{name.ljust(widest)}  {text}")
 
 
 def _left(taken: int) -> int:

@@ -80,17 +80,18 @@ def _live(session: Session, batch: Batch) -> None:
     session.client.on_retry = troubled
     with Live(console=console, refresh_per_second=4, get_renderable=lambda: drawn.draw(console)):
         for state in batch.changes():
-            if drawn.show(state):
-                drawn.failures = board.failures(state)
+            drawn.show(state)
 
 
 def _in_lines(batch: Batch) -> None:
-    """Also of what failed, once it is known."""
-    began = time.monotonic()
+    began, known = time.monotonic(), set[str]()
     for state in batch.changes():
         click.echo(board.line(state, time.monotonic() - began))
-    for told in board.failure_lines(board.failures(batch) if batch.counts["FAILED"] else []):
-        click.echo(told)
+        failed = [each for each in state.get("reasons", ()) if each["status"] == "FAILED"]
+        for each in failed:
+            if each["reason"] not in known:
+                click.echo(f"         {terminal.in_a_line(each['text'])}")
+        known |= {each["reason"] for each in failed}
 
 
 def seconds(text: str) -> float:

@@ -14,7 +14,7 @@ an ApiError, which is an answer, or NoAnswer.
 from slurmbatch.client.asynchronous import AsyncBatch, AsyncClient, AsyncJob
 from slurmbatch.client.errors import ApiError, BatchFailed, ClientError, NoAnswer
 from slurmbatch.client.profiles import NotLoggedIn
-from slurmbatch.client.shapes import Filesystem, Hardware, Mistake, Parameter, Tool
+from slurmbatch.client.shapes import Filesystem, Hardware, Mistake, Parameter, Reason, Tool
 from slurmbatch.client.steps import Patience
 from slurmbatch.client.sync import Batch, Client, Job
 
@@ -35,5 +35,6 @@ __all__ = [
     "NotLoggedIn",
     "Parameter",
     "Patience",
+    "Reason",
     "Tool",
 ]

@@ -12,8 +12,9 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 import httpx
 
-from slurmbatch.client.errors import ApiError
+from slurmbatch.client.errors import ApiError, ClientError
 from slurmbatch.client.quantities import mebibytes, minutes
+from slurmbatch.client.resources import BatchFields
 from slurmbatch.client.shapes import ArgValue
 from slurmbatch.client.steps import Ask, Rest, Sender, Steps, element, value
 from slurmbatch.client.sweep import Sweep, plain, rows
@@ -26,6 +27,8 @@ _TAIL = 64 * 1024
 _PLAIN = {"Accept": "text/plain, application/problem+json"}
 
 Query = list[tuple[str, str]]
+Dependency = str | BatchFields | Mapping[str, str]
+"""A batch or its id, or a mapping with its `batch_id` and the `type` of the dependency."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +53,14 @@ def new_batch(
     account: str | None = None,
     qos: str | None = None,
     gpus: int | None = None,
+    canary: int | None = None,
+    depends_on: Iterable[Dependency] | None = None,
 ) -> dict[str, Any]:
     """The body of a POST."""
+    further = {
+        "canary": canary,
+        "depends_on": None if depends_on is None else [_parent(each) for each in depends_on],
+    }
     hardware = {
         "cpu": cpu,
         "memory": None if memory is None else mebibytes(memory),
@@ -71,6 +80,7 @@ def new_batch(
         "variable_args": rows(sweep),
         "hardware": given(hardware),
         "slurm": given(slurm),
+        **given(further),
     }
 
 
@@ -86,6 +96,15 @@ class Operations(Sender):
 
     def all(self, path: str) -> Steps[Any]:
         return value((yield from self.send(Ask("GET", path))))
+
+    def dashboard(self) -> Steps[str]:
+        try:
+            yield from self.send(Ask("GET", "/ui/", headers={"Accept": "text/html"}))
+        except ApiError as error:
+            if error.status != httpx.codes.NOT_FOUND:
+                raise
+            raise ClientError(f"The service at {self.base_url} has no dashboard.") from error
+        return f"{self.base_url.rstrip('/')}/ui/"
 
     def cancel(self, batch_id: str) -> Steps[dict[str, Any]]:
         return element((yield from self.send(Ask("POST", f"{batch_path(batch_id)}/cancel"))))
@@ -184,6 +203,12 @@ class Operations(Sender):
                 raise
         # It is shorter by now: the job runs anew, and so does its log.
         return (yield from self.growing_log(batch_id, job_id, 0))
+
+
+def _parent(dependency: Dependency) -> str | dict[str, str]:
+    if isinstance(dependency, BatchFields):
+        return dependency.id
+    return dependency if isinstance(dependency, str) else dict(dependency)
 
 
 def first_byte(response: httpx.Response) -> int:

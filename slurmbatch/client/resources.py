@@ -76,6 +76,11 @@ class BatchFields(Fields):
     def finished_at(self) -> datetime | None:
         return self._moment("finished_at")
 
+    @property
+    def expected_end(self) -> datetime | None:
+        """When its last job may end, as far as the service can tell."""
+        return self._moment("expected_end")
+
     def done(self) -> bool:
         """Whether all jobs had ended."""
         return self.n_ended == self.n_jobs

@@ -50,6 +50,22 @@ class Filesystem(TypedDict):
     description: str
 
 
+class Reason(TypedDict):
+    """Why some jobs of a batch wait or have failed; `text` is all of it in words.
+
+    `job_id`: one of those that failed; `log`: what that printed last; `node`: where all of them
+    failed.
+    """
+
+    text: str
+    status: str
+    reason: str
+    n_jobs: int
+    node: str
+    job_id: str
+    log: str
+
+
 class Mistake(TypedDict):
     """One mistake in what was sent: a JSON pointer to it, and what was expected."""
 

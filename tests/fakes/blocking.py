@@ -51,3 +51,8 @@ class Blocking:
                 yield self._plain(self._runner.run(one()))
             except StopAsyncIteration:
                 return
+
+
+def plain(value: Any) -> Any:
+    """What is inside, to be passed on as an argument."""
+    return value._target if isinstance(value, Blocking) else value

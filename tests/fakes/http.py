@@ -102,10 +102,21 @@ def batch(batch_id: str = "b1", /, *, name: str = "", **counts: int) -> dict[str
         "cancelled": False,
         "slurm": {"time_limit": 60, "partition": "", "account": "", "qos": "", "gpus": 0},
         "stale_since": "",
+        "reasons": [],
+        "usage": {"suggestions": []},
+        "expected_end": "",
     }
 
 
-def job(index: int, status: str = "SUCCEEDED", reason: str = "OK: ended", **args: Any) -> Any:
+def reason(text: str, status: str = "FAILED", log: str = "") -> dict[str, Any]:
+    """Why jobs of a batch wait or have failed."""
+    return {
+        "text": text, "status": status, "reason": text, "n_jobs": 1, "node": "", "job_id": "b1-0",
+        "log": log,
+    }  # fmt: skip
+
+
+def job(index: int, status: str = "SUCCEEDED", reason: str = "OK: ended", /, **args: Any) -> Any:
     """A job in a list, as the service gives it."""
     ended = status in ("SUCCEEDED", "FAILED")
     return {

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 
 from slurmbatch.cli import ADMINS, USERS, main
 from slurmbatch.client import profiles
-from tests.fakes.http import Asked, Reply, Service, batch, job
+from tests.fakes.http import Asked, Reply, Service, batch, job, reason
 
 FIRST, SECOND, THIRD = ("01m8da2sedsppp3et0t0rzabyd", "01m8da2w4x38tt81abp57x63dg",
                         "01m8db00000000000000000000")  # fmt: skip
@@ -230,14 +230,16 @@ class TestSubmit:
 
     def test_what_the_service_refuses_is_told_by_option(self, service: Fake, run: Any) -> None:
         pointers = ("/hardware/cpu", "/fixed_args/seed", "/variable_args/3/rate",
-                    "/hardware/filesystems/0", "/slurm/time_limit", "/other")  # fmt: skip
+                    "/hardware/filesystems/0", "/slurm/time_limit", "/depends_on/1/type",
+                    "/other")  # fmt: skip
         errors = [{"pointer": each, "detail": "Not so."} for each in pointers]
         service.on("POST /batches", Reply(422, {"detail": "Some fields.", "errors": errors}))
         done = run("submit", "probe", "--cpu", "0")
         assert done.exit_code == 2
         assert done.stderr.splitlines() == [
             "Error: Some fields.", "  --cpu: Not so.", "  -a seed: Not so.",
-            "  job 3, rate: Not so.", "  --fs: Not so.", "  --time: Not so.", "  /other: Not so.",
+            "  job 3, rate: Not so.", "  --fs: Not so.", "  --time: Not so.",
+            "  --depends-on: Not so.", "  /other: Not so.",
         ]  # fmt: skip
 
     @pytest.mark.parametrize(
@@ -251,6 +253,18 @@ class TestSubmit:
         done = run("submit", "probe", option, value)
         assert done.exit_code == 2
         assert told in done.stderr
+
+    def test_batches_before_it(self, service: Fake, run: Any) -> None:
+        service.has(batch(SECOND, RUNNING=1), batch(FIRST, RUNNING=1))
+        run("submit", "probe", "--depends-on", "@", "--depends-on", f"{FIRST[:9]}:afterany",
+            "--canary", "2")  # fmt: skip
+        assert service.posted["depends_on"] == [
+            {"batch_id": SECOND, "type": "afterok"}, {"batch_id": FIRST, "type": "afterany"},
+        ]  # fmt: skip
+        assert service.posted["canary"] == 2
+        for text, code in (("@:before", 2), ("zz", 5)):
+            assert run("submit", "probe", "--depends-on", text).exit_code == code
+        assert [asked.method for asked in service.asked].count("POST") == 1
 
     def test_a_tool_that_is_not_there(self, run: Any) -> None:
         done = run("submit", "prob")
@@ -318,14 +332,18 @@ class TestLooking:
         assert run("ls").stdout.split() == ["BATCH", "AGE", "TOOL", "JOBS", "STATUS", "NAME"]
         assert json.loads(run("ls", "--json").stdout) == []
 
-    def test_show_groups_failures(self, service: Fake, run: Any) -> None:
-        service.has(batch(FIRST, FAILED=3, SUCCEEDED=1, name="x"))
-        reasons = ["EXIT: code 3", "NODE: its node", "EXIT: code 3"]
-        failed = [job(n, "FAILED", reason) for n, reason in enumerate(reasons)]
-        service.on(f"GET /batches/{FIRST}/jobs", failed)
+    def test_show_tells_why_and_what_to_ask_for(self, service: Fake, run: Any) -> None:
+        advice = {"usage": {"suggestions": ["Half the memory would do."]}}
+        service.has({**batch(FIRST, FAILED=3, SUCCEEDED=1, name="x"), **advice})
+        log = "".join(f"line {n}\n" for n in range(9))
+        reasons = [reason("2 of 4 jobs failed: EXIT", log=log), reason("1 of 4 jobs failed: NODE")]
+        service.on(f"GET /batches/{FIRST}/reasons", reasons)
         lines = run("show").stdout.splitlines()
-        assert "status       3 of 4 failed" in lines
-        assert lines[-3:] == ["Failed:", "       2  EXIT: code 3", "       1  NODE: its node"]
+        assert "status    3 of 4 failed" in lines
+        assert [line for line in lines[lines.index("") :] if line] == [
+            "2 of 4 jobs failed: EXIT", *(f"    line {n}" for n in range(4, 9)),
+            "1 of 4 jobs failed: NODE", "Half the memory would do.",
+        ]  # fmt: skip
 
     def test_jobs(self, service: Fake, run: Any) -> None:
         service.has(batch(FIRST, FAILED=1))
@@ -354,6 +372,7 @@ class TestLooking:
         evil = "a\x1b]0;owned\x07b\x1b[31mc\u202ed\re"
         service.has(batch(FIRST, FAILED=1, name=evil))
         service.on(f"GET /batches/{FIRST}/jobs", [job(0, "FAILED", evil, print=evil)])
+        service.on(f"GET /batches/{FIRST}/reasons", [reason(evil, log=evil)])
         for words in (["ls"], ["show"], ["jobs"], ["watch"], ["jobs", "--json"]):
             shown = run(*words).output
             assert not set(shown) & set("\x1b\x07\r\u202e")
@@ -419,13 +438,13 @@ class TestEnding:
 
     def test_watch_tells_of_each_change(self, service: Fake, run: Any) -> None:
         service.has(batch(FIRST, RUNNING=2))
-        states = [batch(FIRST, RUNNING=2), batch(FIRST, FAILED=1, SUCCEEDED=1)]
-        service.on(f"GET /batches/{FIRST}", batch(FIRST, RUNNING=2), *states)
-        service.on(f"GET /batches/{FIRST}/jobs", [job(1, "FAILED", "EXIT: 3")])
+        first = {**batch(FIRST, RUNNING=1, FAILED=1), "reasons": [reason("1 of 2 jobs failed")]}
+        last = {**batch(FIRST, SUCCEEDED=1, FAILED=1), "reasons": first["reasons"]}
+        service.on(f"GET /batches/{FIRST}", batch(FIRST, RUNNING=2), first, last)
         done = run("watch")
         assert done.exit_code == 3
         told = [line[9:].lstrip() for line in done.stdout.splitlines()]
-        assert told == ["2 RUNNING", "1 SUCCEEDED, 1 FAILED", "", "EXIT: 3"]
+        assert told == ["1 RUNNING, 1 FAILED", "1 of 2 jobs failed", "1 SUCCEEDED, 1 FAILED"]
 
     def test_watch_for_programs(self, service: Fake, run: Any) -> None:
         service.has(batch(FIRST, SUCCEEDED=2))
@@ -473,6 +492,10 @@ class TestEnding:
 
     def test_open_tells_where(self, service: Fake, run: Any) -> None:
         service.has(batch(FIRST, RUNNING=1))
+        done = run("open")
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert "has no dashboard" in done.stderr
+        service.on("GET /ui/", Reply(200, b"<html>"))
         assert run("open").stdout == f"{service.url}/ui/\n"
         assert json.loads(run("open", "@", "--json").stdout)["url"].endswith(FIRST)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 from contextlib import redirect_stdout
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
@@ -13,7 +15,7 @@ from slurmbatch.cli import terminal
 from slurmbatch.cli.board import Board, rate
 from slurmbatch.cli.values import Mistakes, Values, crossed, spread, typed
 from slurmbatch.client import Batch, Parameter
-from tests.fakes.http import batch
+from tests.fakes.http import batch, reason
 
 
 def parameter(kind: str) -> Parameter:
@@ -185,7 +187,7 @@ class TestTables:
             terminal.print_table(("A", "B"), [("FAILED", "x" * 500)])
             terminal.print_fields({"a": "b" * 500, "long": ""})
         assert stream.getvalue().splitlines() == ["A       B", f"FAILED  {'x' * 500}",
-                                                  f"a     {'b' * 500}"]  # fmt: skip
+                                                  f"a  {'b' * 500}"]  # fmt: skip
 
 
 class TestBoard:
@@ -199,20 +201,25 @@ class TestBoard:
         nobody: Any = None
         now = iter(range(100))
         board = Board(Batch(nobody, batch(RUNNING=10)), clock=lambda: float(next(now)))
-        assert not board.show(Batch(nobody, batch(RUNNING=10, name="a\x1b[31m name")))
-        assert board.show(Batch(nobody, batch(RUNNING=6, SUCCEEDED=3, FAILED=1, name="a name")))
-        board.failures = [(1, f"EXIT: {'code ' * 3}")]
+        board.show(Batch(nobody, batch(RUNNING=10)))
+        later = batch(RUNNING=6, SUCCEEDED=3, FAILED=1, name="a\x1b[31m name")
+        later["reasons"] = [reason("1 of 10 jobs failed:\r code 3")]
+        board.show(Batch(nobody, later))
         board.trouble = "no answer; trying again"
         lines = self.drawn(board)
         assert lines[0] == "b1  probe  a name"
         assert lines[5].startswith("RUNNING   ████████████████████████......")
         assert lines[6].split()[-1] == "3"
         assert lines[8].startswith("4 of 10 ended, 4.0 jobs/s, about 2 s left (")
-        assert lines[9:] == [
-            "Failed:", "       1  EXIT: code code code", "no answer; trying again",
-        ]  # fmt: skip
-        assert not board.show(board.batch)
+        assert lines[9:] == ["1 of 10 jobs failed: code 3", "no answer; trying again"]
+        board.show(board.batch)
         assert board.trouble == ""
+
+    def test_tells_what_the_service_expects_where_nothing_has_ended(self) -> None:
+        nobody: Any = None
+        end = (datetime.now(UTC) + timedelta(hours=3)).isoformat()
+        lines = self.drawn(Board(Batch(nobody, {**batch(RUNNING=2), "expected_end": end})))
+        assert re.match(r"0 of 2 ended, about (3h 00m|2h 59m) left", lines[8])
 
     def test_no_single_job_looks_like_none(self) -> None:
         nobody: Any = None

@@ -21,7 +21,7 @@ from slurmbatch.client import (
     Patience,
 )
 from slurmbatch.client.steps import OBJECT
-from tests.fakes.blocking import Blocking
+from tests.fakes.blocking import Blocking, plain
 from tests.fakes.http import Reply, Service, batch, job
 
 KEY = "sbk_some_key"
@@ -112,6 +112,15 @@ class TestSubmit:
             "hardware": {"cpu": 2, "memory": 1024, "filesystems": ["scratch"]},
             "slurm": {"time_limit": 90, "gpus": 0},
         }
+
+    def test_after_others(self, service: Service, client: Any) -> None:
+        service.replies = [Reply(201, batch("b0", RUNNING=1)), Reply(201, batch(SUBMITTED=1))]
+        before = client.submit("probe")
+        later = {"batch_id": "b2", "type": "afterany"}
+        client.submit("probe", canary=1, depends_on=[plain(before), "b1", later])
+        sent = json.loads(service.asked[1].body)
+        assert sent["depends_on"] == ["b0", "b1", later]
+        assert sent["canary"] == 1
 
     def test_whose_answer_is_lost_is_sent_again_under_the_same_key(
         self, service: Service, client: Any

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import io
+import json
 from datetime import timedelta
 from typing import Any
 
+import pandas
 import pytest
 
+from slurmbatch.client.frames import frame
 from slurmbatch.client.pace import WINDOW, Pace, duration
 from slurmbatch.client.progress import Progress, in_notebook
 from slurmbatch.client.quantities import mebibytes, minutes
 from slurmbatch.client.resources import BatchFields
 from slurmbatch.client.sweep import rows
-from tests.fakes.http import batch
+from tests.fakes.http import batch, job
 
 
 class Number:
@@ -59,6 +62,29 @@ class TestSweep:
     def test_of_no_values_is_a_mistake(self) -> None:
         with pytest.raises(ValueError, match="leaves no jobs"):
             rows({"a": [], "b": [1]})
+
+
+class TestFrame:
+    def test_has_a_row_for_each_job_and_a_column_for_each_argument(self) -> None:
+        made = frame([job(0, seed=1, rate=0.5), job(2, "RUNNING", seed=2, status="mine")])
+        assert list(made.index) == [0, 2]
+        assert list(made["seed"]) == [1, 2]
+        assert made["rate"][0] == 0.5
+        assert pandas.isna(made["rate"][2])
+        assert list(made["status"]) == ["SUCCEEDED", "RUNNING"]
+        assert made["args.status"][2] == "mine"
+        assert (made["stop_time"] - made["start_time"])[0] == timedelta(seconds=2)
+        assert pandas.isna(made["stop_time"][2])
+
+    def test_of_no_jobs_is_empty(self) -> None:
+        assert frame([]).empty
+
+    def test_is_a_sweep_too(self) -> None:
+        table = pandas.DataFrame({"seed": [1, 2], "rate": [0.5, None], "name": ["a", "b"]})
+        made = rows(table)
+        assert made == [{"seed": 1, "rate": 0.5, "name": "a"}, {"seed": 2, "name": "b"}]
+        assert json.dumps(made)
+        assert rows({"seed": table["seed"]}) == [{"seed": 1}, {"seed": 2}]
 
 
 class TestQuantities:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -185,6 +186,18 @@ class TestCommands:
         for called in re.findall(r"slurmbatch(?: [a-z][a-z-]*)+", code_of(README)):
             # What follows a command may be a word, too, such as the name of a tool.
             assert any(f"{called} ".startswith(f"{name} ") for name in known), called
+
+    def test_what_was_typed_in_the_recorded_session_can_be_typed(self) -> None:
+        page = (ROOT / "docs/session.md").read_text()
+        typed = [line for line in page.splitlines() if line.startswith("$ ")]
+        assert len(typed) > 10
+        for line in typed:
+            for part in line[2:].split("; "):
+                program, *words = shlex.split(part)
+                if program == "slurmbatch":
+                    command = main.get_command(click.Context(main), words[0])
+                    assert command is not None, line
+                    command.make_context(words[0], words[1:])
 
     def test_every_target_of_make_is_told_by_make_help(self) -> None:
         targets = set(re.findall(r"^([a-z0-9.-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))

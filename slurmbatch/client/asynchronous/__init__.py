@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
@@ -15,6 +15,7 @@ from slurmbatch.client import connection
 from slurmbatch.client.asynchronous.resources import AsyncBatch, AsyncJob
 from slurmbatch.client.errors import ClientError
 from slurmbatch.client.operations import (
+    Dependency,
     Operations,
     Query,
     batch_path,
@@ -89,13 +90,16 @@ class AsyncClient:
         account: str | None = None,
         qos: str | None = None,
         gpus: int | None = None,
+        canary: int | None = None,
+        depends_on: Iterable[Dependency] | None = None,
         idempotency_key: str | None = None,
     ) -> AsyncBatch:
         """Makes a batch of jobs that all have `args`, and of `sweep` each its own.
 
         A mapping of parameters to their values is a sweep of all combinations; anything else is
         taken row by row, a job for each. `memory` is MiB, or such as "4G"; `time_limit` is minutes,
-        or such as "1h30m".
+        or such as "1h30m". The first `canary` jobs go first, the others when those have succeeded.
+        `depends_on` are batches that have to succeed before.
 
         Under an `idempotency_key` of yours the same call gives the same batch, also from another
         process and after a crash; without one, each call makes a batch, and makes only one.
@@ -103,6 +107,7 @@ class AsyncClient:
         body = new_batch(
             tool_id, args, sweep=sweep, name=name, cpu=cpu, memory=memory, filesystems=filesystems,
             time_limit=time_limit, partition=partition, account=account, qos=qos, gpus=gpus,
+            canary=canary, depends_on=depends_on,
         )  # fmt: skip
         return await self.submit_body(body, idempotency_key=idempotency_key)
 
@@ -141,6 +146,10 @@ class AsyncClient:
     async def filesystems(self) -> list[Filesystem]:
         """What jobs can ask for."""
         return cast(list[Filesystem], await self._run(self._ask.all("/filesystems")))
+
+    async def dashboard(self) -> str:
+        """The address of the service's pages for people; raises ClientError if it has none."""
+        return await self._run(self._ask.dashboard())
 
     # --- inside ---------------------------------------------------------------------------------
 

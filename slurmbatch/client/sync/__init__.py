@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
@@ -13,6 +13,7 @@ import httpx
 from slurmbatch.client import connection
 from slurmbatch.client.errors import ClientError
 from slurmbatch.client.operations import (
+    Dependency,
     Operations,
     Query,
     batch_path,
@@ -88,13 +89,16 @@ class Client:
         account: str | None = None,
         qos: str | None = None,
         gpus: int | None = None,
+        canary: int | None = None,
+        depends_on: Iterable[Dependency] | None = None,
         idempotency_key: str | None = None,
     ) -> Batch:
         """Makes a batch of jobs that all have `args`, and of `sweep` each its own.
 
         A mapping of parameters to their values is a sweep of all combinations; anything else is
         taken row by row, a job for each. `memory` is MiB, or such as "4G"; `time_limit` is minutes,
-        or such as "1h30m".
+        or such as "1h30m". The first `canary` jobs go first, the others when those have succeeded.
+        `depends_on` are batches that have to succeed before.
 
         Under an `idempotency_key` of yours the same call gives the same batch, also from another
         process and after a crash; without one, each call makes a batch, and makes only one.
@@ -102,6 +106,7 @@ class Client:
         body = new_batch(
             tool_id, args, sweep=sweep, name=name, cpu=cpu, memory=memory, filesystems=filesystems,
             time_limit=time_limit, partition=partition, account=account, qos=qos, gpus=gpus,
+            canary=canary, depends_on=depends_on,
         )  # fmt: skip
         return self.submit_body(body, idempotency_key=idempotency_key)
 
@@ -138,6 +143,10 @@ class Client:
     def filesystems(self) -> list[Filesystem]:
         """What jobs can ask for."""
         return cast(list[Filesystem], self._run(self._ask.all("/filesystems")))
+
+    def dashboard(self) -> str:
+        """The address of the service's pages for people; raises ClientError if it has none."""
+        return self._run(self._ask.dashboard())
 
     # --- inside ---------------------------------------------------------------------------------
 

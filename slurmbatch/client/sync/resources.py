@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import httpx
 
@@ -19,7 +19,7 @@ from slurmbatch.client.operations import (
 )
 from slurmbatch.client.progress import Progress
 from slurmbatch.client.resources import BatchFields, JobFields
-from slurmbatch.client.shapes import ENDED
+from slurmbatch.client.shapes import ENDED, Reason
 
 if TYPE_CHECKING:
     import pandas
@@ -73,6 +73,11 @@ class Batch(BatchFields):
         if check and not self.succeeded():
             raise BatchFailed(self)
         return self
+
+    def reasons(self) -> list[Reason]:
+        """Why its jobs wait or have failed, the most frequent reason first."""
+        path = f"{batch_path(self.id)}/reasons"
+        return cast(list[Reason], self._client._run(self._client._ask.all(path)))
 
     def retry(
         self,
