@@ -19,6 +19,9 @@ MAX_CPU = 65_533
 MAX_MEMORY = 2**31 - 1
 MAX_TIME_LIMIT = (2**31 - 60) // 60
 MAX_GPUS = 65_535
+# Of retries: how often a job may be run at most, and how many times more it may ask for at once.
+MAX_ATTEMPTS = 20
+MAX_FACTOR = 100
 
 
 class Status(StrEnum):
@@ -155,6 +158,37 @@ class SlurmLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Which failed jobs are run again by themselves.
+
+    `max_attempts`: the runs of a job that count, at most. `node_failures`: one whose node failed,
+    or that was preempted, is run again, which does not count. With the factors one that ran out of
+    memory or time gets so many times what it had, up to the maxima (None: Slurm's).
+    """
+
+    max_attempts: int = 1
+    node_failures: bool = False
+    memory_factor: float | None = None
+    time_factor: float | None = None
+    max_memory: int | None = None
+    max_time_limit: int | None = None
+
+    @property
+    def does_anything(self) -> bool:
+        return self.node_failures or self.max_attempts > 1
+
+
+@dataclass(frozen=True, slots=True)
+class NewRetryPolicy:
+    """The same as it was asked for; None: as the tool has it."""
+
+    max_attempts: int | None = None
+    node_failures: bool | None = None
+    memory_factor: float | None = None
+    time_factor: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Tool:
     """What can be run. `script` is its text, or else `path` a program on the nodes."""
 
@@ -166,6 +200,7 @@ class Tool:
     hardware: HardwareLimits = field(default_factory=HardwareLimits)
     slurm: SlurmLimits = field(default_factory=SlurmLimits)
     requeue: bool = False
+    retry: RetryPolicy = RetryPolicy()
 
     def parameter(self, name: str) -> Parameter | None:
         return next((p for p in self.parameters if p.name == name), None)
@@ -213,6 +248,7 @@ class NewBatch:
     depends_on: tuple[Dependency, ...] = ()
     notify_url: str | None = None
     notify_on: tuple[str, ...] | None = None
+    retry: NewRetryPolicy = NewRetryPolicy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +325,7 @@ class Batch:
     canary: int = 0
     summary: str = ""
     depends_on: tuple[Dependency, ...] = ()
+    retry: RetryPolicy = RetryPolicy()
 
     @property
     def etag(self) -> str:

@@ -50,6 +50,15 @@ class Counts(TypedDict):
     FAILED: int
 
 
+class RetryPolicyView(TypedDict):
+    """Which failed jobs are run again by themselves. A factor of null: none that ended so."""
+
+    max_attempts: int
+    node_failures: bool
+    memory_factor: float | None
+    time_factor: float | None
+
+
 class ListedBatch(TypedDict):
     """A batch in a list."""
 
@@ -65,6 +74,7 @@ class ListedBatch(TypedDict):
     stale_since: Time
     submitted_jobs: Counts
     canary: Annotated[int, Field(description="So many jobs go before all others; 0: none.")]
+    retry: RetryPolicyView
 
 
 class ReasonView(TypedDict):
@@ -141,6 +151,7 @@ class BatchView(TypedDict):
         Time, Field(description="If what waits takes as long as what has ended did.")
     ]
     depends_on: list[DependencyView]
+    retry: RetryPolicyView
 
 
 class ListedJob(TypedDict):
@@ -273,6 +284,7 @@ class ToolView(TypedDict):
     parameters: list[ParameterView]
     hardware: ToolHardware
     slurm: ToolSlurm
+    retry: RetryPolicyView
 
 
 class FilesystemView(TypedDict):

@@ -9,9 +9,8 @@ from typing_extensions import TypedDict
 
 from slurmbatch.api.shapes import CLOSED, NODES, shape_faults
 from slurmbatch.errors import Fault
-from slurmbatch.model import Retry
+from slurmbatch.model import MAX_FACTOR, Retry
 
-MAX_FACTOR = 100
 MAX_NODES = 1000
 _Factor = Annotated[float, Field(ge=1, le=MAX_FACTOR, allow_inf_nan=False)]
 

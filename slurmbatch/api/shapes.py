@@ -25,11 +25,14 @@ from slurmbatch.api.variable import (
 )
 from slurmbatch.errors import Fault
 from slurmbatch.model import (
+    MAX_ATTEMPTS,
     MAX_CPU,
+    MAX_FACTOR,
     MAX_GPUS,
     MAX_MEMORY,
     MAX_TIME_LIMIT,
     NewBatch,
+    NewRetryPolicy,
 )
 from slurmbatch.targets import MAX_URL
 
@@ -109,6 +112,42 @@ class NewNotify(TypedDict):
     ]
 
 
+_Factor = Annotated[float, Field(gt=1, le=MAX_FACTOR, allow_inf_nan=False)]
+
+
+class NewRetryPolicyBody(TypedDict):
+    """Which failed jobs are run again by themselves; what is left out is as the tool has it."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    max_attempts: NotRequired[
+        Annotated[
+            int,
+            Field(
+                ge=1,
+                le=MAX_ATTEMPTS,
+                description="How often a job is run at most for want of memory or time.",
+            ),
+        ]
+    ]
+    node_failures: NotRequired[
+        Annotated[
+            bool,
+            Field(description="Those whose node failed, or that were preempted; does not count."),
+        ]
+    ]
+    memory_factor: NotRequired[
+        Annotated[
+            _Factor, Field(description="So many times the memory, for those that ran out of it.")
+        ]
+    ]
+    time_factor: NotRequired[
+        Annotated[
+            _Factor, Field(description="So many times the time limit, for those that ran into it.")
+        ]
+    ]
+
+
 class NewBatchBody(TypedDict):
     """A batch to be made."""
 
@@ -145,6 +184,7 @@ class NewBatchBody(TypedDict):
         ]
     ]
     notify: NotRequired[NewNotify]
+    retry: NotRequired[NewRetryPolicyBody]
 
 
 NEW_BATCH = TypeAdapter(NewBatchBody)
@@ -153,6 +193,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "/hardware": tuple(NewHardware.__annotations__),
     "/slurm": tuple(NewSlurmOptions.__annotations__),
     "/notify": tuple(NewNotify.__annotations__),
+    "/retry": tuple(NewRetryPolicyBody.__annotations__),
 }
 
 
@@ -194,6 +235,12 @@ def read_batch(value: object) -> tuple[NewBatch, list[Fault]]:
         depends_on=tuple(parents),
         notify_url=pick("notify", "url"),
         notify_on=None if events is None else tuple(events),
+        retry=NewRetryPolicy(
+            max_attempts=pick("retry", "max_attempts"),
+            node_failures=pick("retry", "node_failures"),
+            memory_factor=pick("retry", "memory_factor"),
+            time_factor=pick("retry", "time_factor"),
+        ),
     ), faults
 
 
@@ -268,6 +315,7 @@ _DETAILS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "bool_type": lambda c: f"Expected true or false, not {c['is']}.",
     "int_type": lambda c: f"Expected a whole number, not {c['is']}.",
     "greater_than_equal": lambda c: f"Expected at least {_plain(c['ge'])}, not {c['is']}.",
+    "greater_than": lambda c: f"Expected more than {_plain(c['gt'])}, not {c['is']}.",
     "less_than_equal": lambda c: f"Expected at most {_plain(c['le'])}, not {c['is']}.",
     "list_type": lambda c: f"Expected an array, not {c['is']}.",
     "dict_type": lambda c: f"Expected an object, not {c['is']}.",

@@ -18,12 +18,23 @@ from slurmbatch.api.answers import (
     ListedJob,
     ParameterView,
     ReasonView,
+    RetryPolicyView,
     SlurmView,
     Summary,
     Times,
     ToolView,
 )
-from slurmbatch.model import Attempt, Batch, Filesystem, Job, Parameter, SlurmOptions, Status, Tool
+from slurmbatch.model import (
+    Attempt,
+    Batch,
+    Filesystem,
+    Job,
+    Parameter,
+    RetryPolicy,
+    SlurmOptions,
+    Status,
+    Tool,
+)
 from slurmbatch.summary import Facts
 
 
@@ -56,6 +67,7 @@ def listed_batch(batch: Batch) -> ListedBatch:
         "stale_since": moment(batch.stale_since),
         "submitted_jobs": _counts(batch),
         "canary": batch.canary,
+        "retry": _retry(batch.retry),
     }
 
 
@@ -77,6 +89,7 @@ def batch(batch: Batch) -> BatchView:
         "canary": batch.canary,
         **_summary(batch),
         "depends_on": [{"batch_id": each.batch_id, "type": each.type} for each in batch.depends_on],
+        "retry": _retry(batch.retry),
     }
 
 
@@ -197,6 +210,7 @@ def tool(tool: Tool) -> ToolView:
             "max_time_limit": slurm.max_time_limit,
             "max_gpus": slurm.max_gpus,
         },
+        "retry": _retry(tool.retry),
     }
 
 
@@ -223,6 +237,15 @@ def _slurm(options: SlurmOptions) -> SlurmView:
         "account": options.account,
         "qos": options.qos,
         "gpus": options.gpus,
+    }
+
+
+def _retry(policy: RetryPolicy) -> RetryPolicyView:
+    return {
+        "max_attempts": policy.max_attempts,
+        "node_failures": policy.node_failures,
+        "memory_factor": policy.memory_factor,
+        "time_factor": policy.time_factor,
     }
 
 

@@ -201,6 +201,7 @@ class Batches:
             n_submitted=0,
             counts={},
             canary=resolved.canary,
+            retry=resolved.retry,
         )
 
     def _arrays(self, batch: Batch, resolved: Resolved) -> list[NewArray]:

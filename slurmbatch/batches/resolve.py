@@ -6,7 +6,7 @@ Every mistake is found in one go and told with a JSON pointer to the field.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 from slurmbatch import arguments
 from slurmbatch.errors import Fault
@@ -16,7 +16,9 @@ from slurmbatch.model import (
     Filesystem,
     Hardware,
     NewBatch,
+    NewRetryPolicy,
     Notify,
+    RetryPolicy,
     SlurmLimits,
     SlurmOptions,
     Tool,
@@ -45,7 +47,8 @@ class Resolved:
     variable_args: Collection[Mapping[str, ArgValue]]
     hardware: Hardware
     slurm: SlurmOptions
-    canary: int = 0
+    canary: int
+    retry: RetryPolicy
     notify: Notify | None = None
 
 
@@ -63,9 +66,10 @@ def resolve(
         faults.add("/tool_id", f"There is no such tool here; there are: {offered}.")
         return None, faults.found
     hardware = Hardware(filesystems, *_cpu_and_memory(new, tool, faults))
-    canary = _canary(new, faults)
     options = _options(new, tool.slurm, faults)
     notify = _notify(new, offer, faults)
+    canary = _canary(new, faults)
+    retry = _retry(new.retry, tool, options, faults)
     if len(new.variable_args) > offer.max_jobs:
         return None, faults.found
     checked = arguments.check(tool, new.fixed_args, new.variable_args, offer.max_args_bytes)
@@ -73,7 +77,7 @@ def resolve(
     if faults.found or faults.known:
         return None, faults.found
     resolved = Resolved(
-        tool, new.name, checked.fixed, checked.variable, hardware, options, canary, notify
+        tool, new.name, checked.fixed, checked.variable, hardware, options, canary, retry, notify
     )
     return resolved, []
 
@@ -127,6 +131,27 @@ def _cpu_and_memory(new: NewBatch, tool: Tool, faults: _Faults) -> tuple[int, in
         _amount("/hardware/cpu", new.cpu, limits.cpu, limits.max_cpu, "CPUs", faults),
         _amount("/hardware/memory", new.memory, limits.memory, limits.max_memory, "MiB", faults),
     )
+
+
+def _retry(
+    asked: NewRetryPolicy, tool: Tool, options: SlurmOptions, faults: _Faults
+) -> RetryPolicy:
+    """What the batch says, and else what its tool does."""
+    given = {name: value for name, value in asdict(asked).items() if value is not None}
+    policy = replace(
+        tool.retry, **given,
+        max_memory=tool.hardware.max_memory, max_time_limit=tool.slurm.max_time_limit,
+    )  # fmt: skip
+    grows = asked.memory_factor is not None or asked.time_factor is not None
+    if grows and policy.max_attempts < 2:
+        faults.add("/retry/max_attempts", "Expected at least 2 beside a factor.")
+    if policy.max_attempts > 1 and policy.memory_factor is policy.time_factor is None:
+        detail = "Expected a memory_factor or a time_factor beside it, for what is tried again."
+        faults.add("/retry/max_attempts", detail)
+    if asked.time_factor is not None and options.time_limit is None:
+        detail = "Expected none, as there is no time limit that could be multiplied."
+        faults.add("/retry/time_factor", detail)
+    return policy
 
 
 def _canary(new: NewBatch, faults: _Faults) -> int:

@@ -77,6 +77,7 @@ Number = Annotated[float, PlainValidator(_number, json_schema_input_type=float)]
 Word = Annotated[str, Field(pattern=_SLURM_WORD)]
 Cpus = Annotated[int, Field(ge=1, le=model.MAX_CPU)]
 Memory = Annotated[int, Field(ge=1, le=model.MAX_MEMORY)]
+Factor = Annotated[float, Field(gt=1, le=model.MAX_FACTOR, allow_inf_nan=False)]
 Minutes = Annotated[int, Field(ge=1, le=model.MAX_TIME_LIMIT)]
 
 
@@ -213,6 +214,51 @@ class SlurmTable(Section):
         )
 
 
+class RetryTable(Section):
+    """Which failed jobs are run again by themselves, where a batch does not say otherwise.
+
+    To run a job again is to do all that it does a second time. It gets a claim of its own.
+    """
+
+    max_attempts: int = Field(
+        default=1, ge=1, le=model.MAX_ATTEMPTS,
+        description="How often a job is run at most for want of memory or time.",
+    )  # fmt: skip
+    node_failures: bool = Field(
+        default=False,
+        description=(
+            "Whether a job whose node failed, or that was preempted, is run again; that does not "
+            "count, up to ten times."
+        ),
+    )
+    memory_factor: Factor | None = Field(
+        default=None,
+        description=(
+            "So many times its memory for a job that ran out of it, up to `max_memory`. Left out: "
+            "it is not run again."
+        ),
+    )
+    time_factor: Factor | None = Field(
+        default=None,
+        description=(
+            "So many times its time limit for a job that ran into it, up to `max_time_limit`. Left "
+            "out: it is not run again."
+        ),
+    )
+
+    def incoherent(self) -> Iterator[Complaint]:
+        grows = self.memory_factor is not None or self.time_factor is not None
+        if grows and self.max_attempts < 2:
+            yield "max_attempts", f"found {self.max_attempts}, expected at least 2 beside a factor"
+        if self.max_attempts > 1 and not grows:
+            wanted = "a memory_factor or a time_factor beside it"
+            yield "max_attempts", f"found {self.max_attempts}, expected {wanted}"
+
+    def policy(self) -> model.RetryPolicy:
+        """The same as a word of the domain."""
+        return model.RetryPolicy(**{key: getattr(self, key) for key in type(self).model_fields})
+
+
 class ToolFile(Section):
     """One tool; its id is the file's name without `.toml`."""
 
@@ -232,6 +278,7 @@ class ToolFile(Section):
     parameters: Annotated[tuple[ParameterTable, ...], Field(strict=False)] = ()
     hardware: HardwareTable = HardwareTable()
     slurm: SlurmTable = SlurmTable()
+    retry: RetryTable = RetryTable()
 
     def tool(self, tool_id: str) -> model.Tool:
         """The same as a word of the domain."""
@@ -244,4 +291,5 @@ class ToolFile(Section):
             hardware=model.HardwareLimits(**dict(self.hardware)),
             slurm=self.slurm.limits(),
             requeue=self.requeue,
+            retry=self.retry.policy(),
         )

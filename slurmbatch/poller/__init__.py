@@ -323,6 +323,9 @@ class Poller:
         self._has_changed = self._has_changed or applied.jobs > 0
         if applied.jobs:
             _log.info("jobs changed", n_jobs=applied.jobs, n_arrays=len(changes))
+        if applied.again:
+            _log.info("jobs will be run again, by their policy", n_jobs=applied.again)
+            self.doorbell.ring()
         for batch_id, user_id, failed, request_id in applied.finished:
             _log.info("batch ended", batch_id=batch_id, user=user_id, n_failed=failed,
                       request_id=request_id)  # fmt: skip

@@ -208,7 +208,7 @@ END_SENTENCES = {
 
 # How a job can fail, in one word each: what Slurm tells, and what we do.
 END_CLASSES = frozenset(kind for kind, _ in END_SENTENCES.values()) | {
-    "CANARY", "CANCELLED", "EXIT", "LOST", "REFUSED", "REVOKED", "SIGNAL",
+    "CANARY", "CANCELLED", "DEPENDENCY", "EXIT", "LOST", "REFUSED", "REVOKED", "SIGNAL",
 }  # fmt: skip
 
 

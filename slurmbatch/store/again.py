@@ -99,9 +99,12 @@ class Plan:
 
 def put_back(
     db: peewee.SqliteDatabase, batch: int, arrays: Iterable[Piece], now: float,
-    tries: Mapping[int, Tries] = NO_TRIES,
+    tries: Mapping[int, Tries] = NO_TRIES, *, is_counted: bool = True,
 ) -> int:  # fmt: skip
-    """Within a transaction: these failed jobs of a batch become arrays; gives how many jobs."""
+    """Within a transaction: these failed jobs of a batch become arrays; gives how many jobs.
+
+    `is_counted`: the batch counts them as failed, and not yet as submitted again.
+    """
     db.execute_sql(_AGAIN_TABLE)
     db.execute_sql("DELETE FROM temp.again")
     cursor = db.connection().cursor()
@@ -114,11 +117,13 @@ def put_back(
             ((index, array, task, *tries.get(index, Tries()))
              for task, index in enumerate(piece.jobs, start=1)),
         )  # fmt: skip
+    is_stale = summaries.leave(db, batch)
     n_handed_over = db.execute_sql(_KEEP_ATTEMPTS, (batch,)).rowcount
     n_jobs = int(db.execute_sql(_PUT_BACK, (now, batch)).rowcount)
-    db.execute_sql(_COUNT, (batch, n_jobs, n_handed_over))
+    db.execute_sql(_COUNT, (batch, n_jobs if is_counted else 0, n_handed_over))
     hold_back(db, batch, made)
-    summaries.recount(db, batch)
+    if is_stale:
+        summaries.recount(db, batch)
     summaries.refresh(db, [batch], now)
     return n_jobs
 

@@ -35,6 +35,7 @@ from slurmbatch.store.rows import (
     detailed,
     job_of,
     names,
+    policy_json,
     slurm_json,
 )
 
@@ -424,6 +425,7 @@ def _insert_batch(
         n_status_1=n_blocked,
         canary=batch.canary,
         depends_on=dependencies_json(batch.depends_on),
+        retry=policy_json(batch.retry),
     )
     return int(insert.bind(db).execute())
 

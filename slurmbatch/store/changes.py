@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import peewee
 
 from slurmbatch.model import JobChange, Status
-from slurmbatch.store import summaries
+from slurmbatch.store import policy, summaries
 from slurmbatch.store.gates import ring
 from slurmbatch.store.rows import CODE, FIRST_END, STATUSES
 
@@ -96,10 +96,11 @@ class _Delta(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Applied:
     """How many jobs were written, and the batches that ended by it: id, user, failed jobs, and the
-    id of the request that made it."""
+    id of the request that made it. `again`: how many of the jobs are run again by a policy."""
 
     jobs: int
     finished: tuple[tuple[str, str, int, str], ...]
+    again: int = 0
 
 
 def apply(
@@ -115,11 +116,14 @@ def apply(
     db.execute_sql(_FITTED, (now,))
     deltas = [_Delta(*row) for row in db.execute_sql(_DELTAS)]
     db.execute_sql(_CLOSE_ATTEMPTS, (now,))
+    again = policy.due(db)
     summaries.move(db)
     written = int(db.execute_sql(_APPLY, (now,)).rowcount)
-    finished = tuple(_count(db, deltas, now))
+    batches = _count(db, deltas, again)
+    n_again = policy.apply(db, again, now)
+    finished = [row for batch in batches for row in _finish(db, batch, now)]
     _summarise(db, deltas, now)
-    return Applied(written, finished)
+    return Applied(written, tuple(finished), n_again)
 
 
 def _summarise(db: peewee.SqliteDatabase, deltas: Sequence[_Delta], now: float) -> None:
@@ -142,9 +146,10 @@ def _change_row(pk: int, change: JobChange) -> tuple[Any, ...]:
 
 
 def _count(
-    db: peewee.SqliteDatabase, deltas: Sequence[_Delta], now: float
-) -> list[tuple[str, str, int, str]]:
-    """Moves the counters of batches and arrays; gives the batches that have ended by it."""
+    db: peewee.SqliteDatabase, deltas: Sequence[_Delta], again: Sequence[policy.Again]
+) -> Iterable[int]:
+    """Moves the counters of batches and arrays; gives those batches. What is run again has failed
+    for its array, but for its batch it never has, not even in between: somebody is told of that."""
     batches: dict[int, list[int]] = {}
     arrays: dict[int, int] = {}
     for batch, array, old, new, count, *_ in deltas:
@@ -153,6 +158,9 @@ def _count(
         moves[new] += count
         ended = (new >= FIRST_END) - (old >= FIRST_END)
         arrays[array] = arrays.get(array, 0) + ended * count
+    for each in again:
+        batches[each.batch][summaries.FAILED] -= each.n_jobs
+        batches[each.batch][0] += each.n_jobs
     sums = ", ".join(f"n_status_{code} = n_status_{code} + ?" for code in range(len(STATUSES)))
     cursor = db.connection().cursor()
     cursor.executemany(
@@ -164,10 +172,9 @@ def _count(
         " THEN 'DONE' WHEN state = 'DONE' THEN 'QUEUED' ELSE state END WHERE pk = ?2",
         [(ended, array) for array, ended in arrays.items()],
     )
-    finished = [row for batch in batches for row in _finish(db, batch, now)]
     over = {each.batch for each in deltas if (each.old >= FIRST_END) != (each.new >= FIRST_END)}
     ring(db, over)
-    return finished
+    return batches
 
 
 def _finish(db: peewee.SqliteDatabase, batch: int, now: float) -> list[tuple[str, str, int, str]]:

@@ -18,6 +18,7 @@ from slurmbatch.model import (
     Hardware,
     Job,
     KnownJob,
+    RetryPolicy,
     SlurmOptions,
     Status,
 )
@@ -47,6 +48,7 @@ BATCH_COLUMNS = (
     BatchRow.canary,
     BatchRow.summary,
     BatchRow.depends_on,
+    BatchRow.retry,
     *BATCH_COUNTS,
 )
 # Seconds in each status that is no end.
@@ -133,10 +135,20 @@ def dependencies_json(dependencies: Iterable[Dependency]) -> str:
     return dumps([[each.batch_id, each.type] for each in dependencies])
 
 
+def policy_json(policy: RetryPolicy) -> str:
+    """Empty where nothing is ever tried again."""
+    return dumps(asdict(policy)) if policy.does_anything else ""
+
+
+@lru_cache(maxsize=1024)
+def policy_of(text: str) -> RetryPolicy:
+    return RetryPolicy(**json.loads(text)) if text else RetryPolicy()
+
+
 def batch_of(row: tuple[Any, ...]) -> Batch:
     """A row of BATCH_COLUMNS."""
     (batch_id, user_id, tool_id, name, n_jobs, filesystems, cpu, memory, slurm, created_at,
-     version, n_submitted, cancelled_at, finished_at, canary, summary, depends_on,
+     version, n_submitted, cancelled_at, finished_at, canary, summary, depends_on, retry,
      *counts) = row  # fmt: skip
     return Batch(
         batch_id=batch_id,
@@ -155,6 +167,7 @@ def batch_of(row: tuple[Any, ...]) -> Batch:
         canary=canary,
         summary=summary,
         depends_on=_dependencies(depends_on),
+        retry=policy_of(retry),
     )
 
 

@@ -41,6 +41,14 @@ SELECT batch, status, reason, iif(status = {FAILED}, node_list, ''), count(*),
     iif(status = {FAILED}, min(idx), NULL)
 FROM job WHERE batch = ? AND status IN {_TOLD} AND reason != '' GROUP BY 1, 2, 3, 4
 """
+_PUT_BACK = f"""
+UPDATE reason SET n = reason.n - g.n,
+    example = iif(example IN (SELECT idx FROM temp.again), NULL, example)
+FROM (SELECT job.reason AS reason, job.node_list AS node, count(*) AS n
+    FROM temp.again t JOIN job ON job.batch = ?1 AND job.idx = t.idx GROUP BY 1, 2) AS g
+WHERE reason.batch = ?1 AND reason.status = {FAILED} AND reason.reason = g.reason
+    AND reason.node = g.node
+"""
 # SQLite takes the other columns from the row of the maximum.
 _GROUPS = """
 SELECT status, reason, sum(n), max(n), node, count(*), example FROM reason WHERE batch = ?
@@ -60,6 +68,14 @@ def move(db: peewee.SqliteDatabase) -> None:
     """Before the changes are applied: their jobs leave the groups that they were in for others."""
     db.execute_sql(_LEAVE)
     db.execute_sql(_JOIN)
+
+
+def leave(db: peewee.SqliteDatabase, batch: int) -> bool:
+    """Before failed jobs are put back: they leave their groups. True if one of those has lost its
+    example by that, and so has to be counted anew afterwards."""
+    db.execute_sql(_PUT_BACK, (batch,))
+    lost = f"SELECT 1 FROM reason WHERE batch = ? AND status = {FAILED} AND n > 0"
+    return db.execute_sql(f"{lost} AND example IS NULL", (batch,)).fetchone() is not None
 
 
 def recount(db: peewee.SqliteDatabase, batch: int) -> None:

@@ -53,6 +53,19 @@ class Used:
     cpu_time: float | None
 
 
+# A run that was retried since is an attempt.
+_TABLES = {"job": f"status >= {FIRST_END}", "attempt": "TRUE"}
+_IS_DUE = " UNION ALL ".join(
+    f"SELECT 1 FROM {table} WHERE usage_due <= ?1" for table in _TABLES
+) + " LIMIT 1"  # fmt: skip
+_DUE = " UNION ALL ".join(
+    "SELECT t.array, a.slurm_job_id, t.task, a.tag, coalesce(t.stop_time, t.usage_due),"
+    f" t.usage_due FROM {table} t JOIN array a ON a.pk = t.array"
+    " WHERE t.usage_due <= ?1 AND a.slurm_job_id IS NOT NULL"
+    for table in _TABLES
+) + " ORDER BY 6 LIMIT ?2"  # fmt: skip
+
+
 class Usages:
     def __init__(self, database: Database) -> None:
         self._db = database

@@ -102,7 +102,7 @@ def test_a_class_that_is_none_of_an_end(api: Api, batches: FakeBatches, path: st
     for word in ("CAPACITY", "timeout", "", "OK"):
         answer = api.post(f"{path}?reason=EXIT&reason={word}", {})
         assert answer.status_code == 400, word
-        assert "CANARY, CANCELLED, DEADLINE, EXIT, " in answer.json["detail"]
+        assert "CANARY, CANCELLED, DEADLINE, DEPENDENCY, EXIT, " in answer.json["detail"]
     assert batches.retried == []
     for word in END_CLASSES:
         assert api.post(f"{path}?reason={word}", {}).status_code == 202

@@ -16,6 +16,9 @@ STATUSES = ["SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDE
 
 # As documented, and what follows the documented fields. A nested dict is in order too.
 SLURM = {"time_limit": int, "partition": str, "account": str, "qos": str, "gpus": int}
+POLICY = {
+    "max_attempts": int, "node_failures": bool, "memory_factor": object, "time_factor": object,
+}  # fmt: skip
 BATCH_ADDED = {
     "name": str, "created_at": str, "finished_at": str, "cancelled": bool, "slurm": SLURM,
     "stale_since": str,
@@ -28,6 +31,7 @@ LISTED_BATCH = {
     **BATCH_ADDED,
     "submitted_jobs": dict.fromkeys(STATUSES, int),
     "canary": int,
+    "retry": POLICY,
 }
 HARDWARE = {"filesystems": [str], "memory": int, "cpu": int}
 REASON = {
@@ -49,6 +53,7 @@ BATCH = {
     "usage": USAGE,
     "expected_end": str,
     "depends_on": [{"batch_id": str, "type": str}],
+    "retry": POLICY,
 }
 ARGS = {"samples": int, "seed": int}
 LISTED_JOB = {
@@ -94,6 +99,7 @@ TOOL = {
         "default": SLURM, "partitions": [str], "accounts": [str], "qos": [str],
         "max_time_limit": object, "max_gpus": int,
     },
+    "retry": POLICY,
 }  # fmt: skip
 FILESYSTEM = {"id": str, "path": str, "description": str}
 
@@ -158,6 +164,10 @@ def test_the_list_of_batches(api: Api, ended: str) -> None:
                 "SUCCEEDED": 2, "FAILED": 1,
             },
             "canary": 0,
+            "retry": {
+                "max_attempts": 1, "node_failures": False, "memory_factor": None,
+                "time_factor": None,
+            },
         }
     ]  # fmt: skip
 

@@ -45,6 +45,29 @@ cpu = 1
 memory = 64
 """
 
+# Runs into its time limit, but not a second time.
+SLOW = """
+description = "sleeps, unless a file is there, and makes it"
+script = '''
+#!/bin/sh
+[ -e "$flag" ] && exit 0
+touch "$flag"
+sleep 300
+'''
+[[parameters]]
+name = "flag"
+type = "string"
+required = true
+[hardware]
+cpu = 1
+memory = 64
+[slurm]
+max_time_limit = 2
+[retry]
+max_attempts = 2
+time_factor = 3
+"""
+
 
 class Api:
     """The documented API, spoken plainly: no client of ours in between."""
@@ -108,7 +131,7 @@ def service() -> Iterator[Sandbox]:
     box = Sandbox(directory)
     try:
         box.up()
-        for name, text in (("again", AGAIN), ("chatty", CHATTY)):
+        for name, text in (("again", AGAIN), ("chatty", CHATTY), ("slow", SLOW)):
             (directory / "etc" / "tools.d" / f"{name}.toml").write_text(text)
         box.start_daemon()
         yield box

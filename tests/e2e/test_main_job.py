@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import httpx
 import pytest
@@ -139,15 +140,24 @@ class TestEnds:
             "MEMORY: used more than the 64 MiB it asked for"
         )
 
-    def test_failed_over_its_time_limit(self, api: Api) -> None:
+    def test_failed_over_its_time_limit_and_tried_again_with_more(
+        self, api: Api, tmp_path: Path
+    ) -> None:
         # Slurm looks at time limits every half a minute, so this one takes a while.
-        batch_id = api.submit(
-            tool_id="probe", fixed_args={"sleep": 300}, slurm={"time_limit": 1, "partition": "main"}
+        tried, failed = (
+            api.submit(tool_id=tool, fixed_args=args, slurm={"time_limit": 1, "partition": "main"})
+            for tool, args in (("slow", {"flag": str(tmp_path / "f")}), ("probe", {"sleep": 300}))
         )
-        assert api.ended(batch_id, seconds=150) == {"FAILED": 1}
-        assert api.job(batch_id)["reason"].startswith(
+        assert api.ended(failed, seconds=150) == {"FAILED": 1}
+        assert api.job(failed)["reason"].startswith(
             "TIMEOUT: ran longer than its time limit of 1 minute"
         )
+        assert api.ended(tried) == {"SUCCEEDED": 1}
+        job = api.job(tried)
+        assert (job["attempt"], job["time_limit"]) == (2, 2)
+        (kept,) = job["attempts"]
+        assert kept["reason"].startswith("TIMEOUT: ")
+        assert (kept["time_limit"], kept["slurm_state"]) == (1, "TIMEOUT")
 
     def test_cancelled(self, api: Api) -> None:
         batch_id = api.submit(tool_id="probe", fixed_args={"sleep": 60}, variable_args=[{}] * 80)

@@ -41,14 +41,51 @@ max_time_limit = 8
 """
 
 
+# Takes more than it may, but not a second time if it may have more.
+HUNGRY = """
+description = "takes memory, and then what time it is told to"
+script = '''
+#!/bin/sh
+awk -v mib="$mib" 'BEGIN { s = "x"; while (length(s) < 1048576) s = s s
+    for (i = 0; i < mib; i++) held[i] = s i; system("sleep 4") }'
+sleep "${nap-0}"
+'''
+[[parameters]]
+name = "mib"
+type = "integer"
+required = true
+[[parameters]]
+name = "nap"
+type = "number"
+[hardware]
+cpu = 1
+memory = 64
+max_memory = 300
+[retry]
+max_attempts = 3
+memory_factor = 2
+"""
+# A partition whose jobs take those of the other ones.
+PREEMPTING = """
+PreemptType=preempt/partition_prio
+PreemptMode=CANCEL
+PartitionName=high Nodes=ALL MaxTime=INFINITE State=UP DefMemPerCPU=10 PriorityTier=10
+"""
+
+
 @pytest.fixture(scope="module")
 def site() -> Iterator[Sandbox]:
-    """A sandbox of its own, with a tool for this."""
+    """A sandbox of its own, with tools for this."""
     directory = Path(tempfile.mkdtemp(prefix="sb-", dir="/tmp"))
-    box = Sandbox(directory)
+    box = Sandbox(directory, extra_conf=PREEMPTING)
     try:
         box.up()
-        (directory / "etc" / "tools.d" / "moody.toml").write_text(MOODY)
+        tools, settings = directory / "etc" / "tools.d", directory / "etc" / "slurmbatch.toml"
+        (tools / "moody.toml").write_text(MOODY)
+        (tools / "hungry.toml").write_text(HUNGRY)
+        settings.write_text(
+            settings.read_text().replace("[slurm]\n", "[slurm]\nabsence_grace = 3\n")
+        )
         box.start_daemon()
         yield box
     finally:
@@ -260,3 +297,81 @@ class TestCanary:
             {"pointer": "/canary",
              "detail": "Expected fewer than all jobs of the batch, of which there are 2."}
         ]  # fmt: skip
+
+
+class TestPolicy:
+    """Of the ends that a policy knows, only the time limit's is not here: it takes a while."""
+
+    def watched(self, api: Api, batch_id: str) -> set[str]:
+        """The statuses that its first job is seen in until the batch has ended."""
+        seen = set()
+
+        def look(batch: dict[str, Any]) -> bool:
+            seen.add(api.job(batch_id)["status"])
+            return bool(batch["finished_at"])
+
+        api.until(batch_id, look)
+        return seen
+
+    def test_out_of_memory_it_is_run_again_with_more_and_never_seen_failed(self, api: Api) -> None:
+        batch_id = api.submit(tool_id="hungry", fixed_args={"mib": 150})
+        shown = api.batch(batch_id)["retry"]
+        assert shown == {
+            "max_attempts": 3, "node_failures": False, "memory_factor": 2.0, "time_factor": None
+        }  # fmt: skip
+        assert "FAILED" not in self.watched(api, batch_id)
+        job = api.job(batch_id)
+        assert (job["status"], job["attempt"], job["hardware"]["memory"]) == ("SUCCEEDED", 3, 256)
+        assert [each["memory"] for each in job["attempts"]] == [64, 128]
+        assert {each["reason"].partition(":")[0] for each in job["attempts"]} == {"MEMORY"}
+
+    def test_up_to_the_tool_s_maximum(self, api: Api) -> None:
+        batch_id = api.submit(
+            tool_id="hungry", fixed_args={"mib": 400}, hardware={"memory": 200},
+            retry={"max_attempts": 9},
+        )  # fmt: skip
+        assert api.ended(batch_id) == {"FAILED": 1}
+        job = api.job(batch_id)
+        assert (job["attempt"], job["hardware"]["memory"]) == (2, 300)
+        assert job["reason"].startswith("MEMORY: used more than the 300 MiB")
+
+    def test_a_node_that_fails_or_a_job_that_is_preempted_costs_no_attempt(self, api: Api) -> None:
+        batch_id = api.submit(
+            tool_id="moody", fixed_args={"flag": "/nowhere", "nap": 60},
+            retry={"node_failures": True}, hardware={"cpu": 4},
+        )  # fmt: skip
+        api.until(batch_id, lambda each: each["submitted_jobs"]["RUNNING"] == 1)
+        first = api.job(batch_id)
+        node = f"nodename={first['node_list']}"
+        api.box.run(["scontrol", "update", node, "state=down", "reason=test"])
+        api.until(batch_id, lambda _: api.job(batch_id)["attempt"] == 2)
+        # slurmd may have registered again meanwhile, and there is nothing left to resume.
+        api.box.run(["scontrol", "update", node, "state=resume"], check=False)
+        api.until(batch_id, lambda each: each["submitted_jobs"]["RUNNING"] == 1)
+        second = api.job(batch_id)
+        whole = ["sbatch", "-phigh", "-w", second["node_list"], "--exclusive", "-o/dev/null"]
+        api.box.run([*whole, "--wrap", "sleep 1"])
+        api.until(batch_id, lambda _: api.job(batch_id)["attempt"] == 3)
+        kinds = [each["slurm_state"] for each in api.job(batch_id)["attempts"]]
+        assert kinds == ["NODE_FAIL", "PREEMPTED"]
+        assert api.batch(batch_id)["submitted_jobs"]["FAILED"] == 0
+        api.http.post(f"/batches/{batch_id}/cancel")
+        assert api.ended(batch_id) == {"FAILED": 1}
+        assert api.job(batch_id)["attempt"] == 3
+
+    def test_what_makes_no_sense_is_told_all_at_once(self, api: Api) -> None:
+        answer = api.post({
+            "tool_id": "probe",
+            "retry": {"max_attempts": 21, "memory_factor": 1, "time_factor": "2", "on": ["EXIT"]},
+        })  # fmt: skip
+        assert answer.status_code == 422
+        told = {each["pointer"]: each["detail"] for each in answer.json()["errors"]}
+        assert told == {
+            "/retry/max_attempts": "Expected at most 20, not 21.",
+            "/retry/memory_factor": "Expected more than 1, not 1.",
+            "/retry/time_factor": "Expected a number, not a string.",
+            "/retry/on": "There is no such field here; there are: max_attempts, node_failures, "
+                         "memory_factor, time_factor.",
+        }  # fmt: skip
+        answer = api.post({"tool_id": "probe", "retry": {"memory_factor": 2}})
+        assert answer.json()["errors"][0]["pointer"] == "/retry/max_attempts"
