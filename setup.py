@@ -34,6 +34,7 @@ setup(
         "falcon>=4.4,<5",
         "httpx>=0.28,<1",
         "peewee>=4.5,<5",
+        "prometheus-client>=0.20,<1",
         "pydantic>=2.10,<3",
         "PyJWT[crypto]>=2.13,<3",
         "rich>=13,<16",

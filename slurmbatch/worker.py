@@ -18,7 +18,8 @@ class Worker:
 
     A tick may return how many seconds to wait for the next one, else it is `interval`. `wait`
     sleeps for the given seconds or less; it must return soon after `wake`. `pause`: how many of the
-    seconds nothing but the end shortens.
+    seconds nothing but the end shortens. `seen` is told of each round: how long it took, and
+    whether it failed.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class Worker:
         wait: Callable[[float], None] | None = None,
         wake: Callable[[], None] | None = None,
         pause: Callable[[], float] | None = None,
+        seen: Callable[[str, float, bool], None] | None = None,
     ) -> None:
         self.name = name
         self._tick = tick
@@ -38,6 +40,7 @@ class Worker:
         self._stop = threading.Event()
         self._wait = wait or self._stop.wait
         self._wake = wake or (lambda: None)
+        self._seen = seen or (lambda *_: None)
         self._pause = pause or (lambda: 0.0)
         self._thread: threading.Thread | None = None
 
@@ -69,6 +72,12 @@ class Worker:
     def run_once(self, now: float) -> float:
         """One tick; gives how many seconds to wait after it."""
         self._health.beat(self.name)
+        began = time.monotonic()
+        wanted = self._round(now)
+        self._seen(self.name, time.monotonic() - began, self._health.is_down(self.name))
+        return self._interval if wanted is None else wanted
+
+    def _round(self, now: float) -> float | None:
         try:
             wanted = self._tick(now)
         except SlurmbatchError as error:
@@ -85,4 +94,4 @@ class Worker:
                 _log.info("work goes on", worker=self.name, stopped_seconds=round(down, 1))
             if isinstance(wanted, int | float):
                 return wanted
-        return self._interval
+        return None

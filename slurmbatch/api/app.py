@@ -29,16 +29,17 @@ def create_app(
     max_body_bytes: int,
     draining: Callable[[], bool],
     succeeded: bool = False,
+    seen: middleware.Seen | None = None,
     spool_dir: Path | None = None,
 ) -> falcon.App[falcon.Request, falcon.Response]:
     """The whole HTTP side. `spool_dir` is where large bodies wait to be checked.
 
     `draining` says that the service goes down and lets go of connections. It then takes no new
     requests, unless it is `succeeded`: by a process that gets the connections that come from now
-    on, while only this one can answer those that it has.
+    on, while only this one can answer those that it has. `seen` is told of each answer.
     """
     around: list[Any] = [
-        middleware.RequestLog(),
+        middleware.RequestLog(seen),
         middleware.Draining(draining, refuses=not succeeded),
         middleware.Authentication(identity),
         middleware.KnownParameters(operations.query_names()),

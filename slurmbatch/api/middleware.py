@@ -17,6 +17,7 @@ from slurmbatch.errors import Unavailable
 
 PUBLIC = frozenset(("/healthz", "/readyz", "/openapi.json"))
 _QUIET = frozenset(("/healthz", "/readyz"))
+_METHODS = frozenset(("GET", "HEAD", "POST", "DELETE", "OPTIONS"))
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # An id has to be another one than all others, and need not be hard to guess.
 _OURS = secrets.token_hex(4)
@@ -26,8 +27,17 @@ _ID, _STARTED = "slurmbatch.request_id", "slurmbatch.started"
 log = journal.get("slurmbatch.access")
 
 
+Seen = Callable[[str, str, int, float], None]
+
+
 class RequestLog:
-    """Gives each request an id, each response the headers that all have, and writes one line."""
+    """Gives each request an id, each response the headers that all have, and writes one line.
+
+    `seen` is told of each answer: method, route, code and seconds.
+    """
+
+    def __init__(self, seen: Seen | None = None) -> None:
+        self._seen = seen
 
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
         # A request that has waited comes again, as it was.
@@ -43,6 +53,8 @@ class RequestLog:
         if waiting.is_paused(req):
             journal.of_request.set("")
             return
+        if self._seen is not None:
+            _tell(self._seen, req, resp)
         resp.set_header("X-Request-Id", getattr(req.context, "request_id", ""))
         resp.set_header("X-Content-Type-Options", "nosniff")
         if resp.get_header("Cache-Control") is None:
@@ -57,6 +69,14 @@ class RequestLog:
             _write_line(req, resp, 0)
         else:
             resp.stream = _Counted(stream, lambda size: _write_line(req, resp, size))
+
+
+def _tell(seen: Seen, req: falcon.Request, resp: falcon.Response) -> None:
+    started = getattr(req.context, "started", None)
+    seconds = 0.0 if started is None else time.perf_counter() - started
+    # Methods and paths that we don't know are the client's to invent.
+    method = req.method if req.method in _METHODS else "other"
+    seen(method, req.uri_template or "unknown", resp.status_code or 0, seconds)
 
 
 def new_id(theirs: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,6 +84,16 @@ def read_webhook_secret(path: Path) -> bytes:
     if not 24 <= len(secret) <= 64:
         raise ValueError("found something else, expected whsec_ and 24 to 64 bytes in base64")
     return secret
+
+
+def read_token(path: Path) -> bytes:
+    """Something to be sent as it is; raises ValueError in words as `read_secret` does."""
+    token = _read_private(path).rstrip(b"\r\n")
+    if not re.fullmatch(rb"[!-~]{16,}", token):
+        raise ValueError(
+            f"found {len(token)} bytes, expected at least 16 printable characters without spaces"
+        )
+    return token
 
 
 def read_public_key(path: Path, algorithms: tuple[str, ...]) -> str:

@@ -21,6 +21,7 @@ from slurmbatch.config.schema import (
     Jobs,
     JwtIssuer,
     Log,
+    Metrics,
     Server,
     SettingsFile,
     Slurm,
@@ -75,6 +76,8 @@ class Settings:
     auth: Auth = field(default_factory=Auth)
     webhooks: Webhooks = field(default_factory=Webhooks)
     log: Log = field(default_factory=Log)
+    metrics: Metrics = field(default_factory=Metrics)
+    metrics_token: bytes = field(default=b"", repr=False)
     filesystems: tuple[model.Filesystem, ...] = ()
     tools: Mapping[str, model.Tool] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -106,6 +109,7 @@ class _Loader:
         file = self._validate(self.source, raw, SettingsFile)
         issuers = self._issuers(file.auth.jwt) if file and self.with_keys else ()
         webhooks = self._webhooks(file.webhooks) if file and self.with_keys else Webhooks()
+        token = self._token(file.metrics) if file and self.with_keys else b""
         tools = self._tools(raw, file)
         if file is None:
             return None
@@ -119,6 +123,8 @@ class _Loader:
             auth=Auth(issuers),
             webhooks=webhooks,
             log=file.log,
+            metrics=file.metrics,
+            metrics_token=token,
             filesystems=tuple(_filesystem(each) for each in file.filesystems),
             tools=MappingProxyType(tools),
         )
@@ -190,6 +196,15 @@ class _Loader:
             self._mistake(self.source, "webhooks.secret_file", str(error))
             return Webhooks()
         return Webhooks(hosts, secret)
+
+    def _token(self, metrics: Metrics) -> bytes:
+        if metrics.token_file is None:
+            return b""
+        try:
+            return keys.read_token(keys.locate(metrics.token_file, self.source.parent))
+        except ValueError as error:
+            self._mistake(self.source, "metrics.token_file", str(error))
+            return b""
 
     def _tools(self, raw: dict[str, Any], file: SettingsFile | None) -> dict[str, model.Tool]:
         # With mistakes elsewhere in the settings file the tools still deserve to be looked at.

@@ -283,6 +283,28 @@ class Log(Section):
     )
 
 
+class Metrics(Section):
+    """What Prometheus may ask, at /metrics on an address of its own. Without a port: nothing."""
+
+    host: str = Field(default="127.0.0.1", min_length=1, description="The address to listen on.")
+    port: int | None = Field(
+        default=None, ge=1, le=65535, description="The TCP port to listen on.", examples=[9465]
+    )
+    token_file: AnyPath | None = Field(
+        default=None,
+        description=(
+            "A token that has to be sent (Authorization: Bearer), at least 16 characters, in a "
+            "file that only its owner can read. Relative to this file, absolute, or a credential "
+            "as for auth.jwt. Left out: whoever reaches the port may ask."
+        ),
+        examples=["metrics.token"],
+    )
+
+    def incoherent(self) -> Iterator[Complaint]:
+        if self.token_file is not None and self.port is None:
+            yield "port", "found nothing beside token_file, expected a port"
+
+
 class FilesystemTable(Section):
     """A filesystem that a batch may ask for. Repeat the table for several.
 
@@ -341,6 +363,7 @@ class SettingsFile(Section):
     auth: Auth = Auth()
     webhooks: Webhooks = Webhooks()
     log: Log = Log()
+    metrics: Metrics = Metrics()
     tools: Tools = Tools()
     filesystems: Annotated[tuple[FilesystemTable, ...], Field(strict=False)] = ()
 

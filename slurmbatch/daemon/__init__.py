@@ -22,6 +22,7 @@ from slurmbatch.batches import Batches, Rules
 from slurmbatch.batches.resolve import Offer
 from slurmbatch.claims import Claims
 from slurmbatch.config import Settings
+from slurmbatch.daemon.figures import Readings
 from slurmbatch.daemon.life import Watchdog, patience
 from slurmbatch.daemon.readiness import Readiness
 from slurmbatch.daemon.reload import Reloader, Replaceable
@@ -30,17 +31,19 @@ from slurmbatch.doorbell import Doorbell
 from slurmbatch.errors import SettingsError
 from slurmbatch.health import Health, late_after
 from slurmbatch.identity import Identity
+from slurmbatch.metrics import CONTENT_TYPE, Metrics
 from slurmbatch.notify import Notifier
 from slurmbatch.poller import Poller
 from slurmbatch.poller.pace import Pace
 from slurmbatch.poller.sources import Sources
 from slurmbatch.slurm.choose import choose
 from slurmbatch.slurm.commands import CommandSlurm
-from slurmbatch.slurm.observed import observed
+from slurmbatch.slurm.observed import Seen, observed
 from slurmbatch.slurm.port import SlurmPort
 from slurmbatch.store import Store, open_store
 from slurmbatch.submitter import Submitter, Terms
-from slurmbatch.web import Waits, Web
+from slurmbatch.web import Waits, Web, listen
+from slurmbatch.web.beside import Beside
 from slurmbatch.webhooks import Sender
 from slurmbatch.worker import Worker
 
@@ -49,6 +52,8 @@ __all__ = ["Parts", "Readiness", "command_slurm", "run"]
 _log = journal.get("daemon")
 STOP_WITHIN = 8.0
 ENDS = frozenset((signal.SIGTERM, signal.SIGINT))
+# Whose life the watchdog asks for; a webhook's receiver may keep the other one for long.
+WATCHED = ("submitter", "poller")
 SUBMITTER_INTERVAL = 1.0
 WEBHOOKS_INTERVAL = 1.0
 # How long a look at Slurm waits for accounting before it goes on without.
@@ -113,9 +118,10 @@ def _serve(
     notifier: Notifier,
     listener: socket.socket | None,
 ) -> int:
-    health, doorbell = Health(), Doorbell(max(1, settings.server.threads // 2))
-    slurm = observed(slurm, lambda *_: health.beat(threading.current_thread().name))
-    workers, adopt = _workers(settings, store, slurm, health, doorbell)
+    health, doorbell, waits = Health(), Doorbell(max(1, settings.server.threads // 2)), Waits()
+    metrics = Metrics(Readings(store.figures, health, waits))
+    slurm = observed(slurm, _told(metrics, health))
+    workers, adopt = _workers(settings, store, slurm, health, doorbell, metrics)
     batches = Replaceable(_batches(settings, store, health, doorbell))
     identity = Replaceable(Identity(store.keys, settings.auth.jwt))
 
@@ -127,23 +133,20 @@ def _serve(
 
     reloader = Reloader(settings, apply)
     backend = str(getattr(slurm, "backend", "another"))
-    waits = Waits()
     readiness = Readiness(
         store, health, settings.slurm.poll_interval_most, backend, waits, loaded=reloader.loaded
     )
     drain = threading.Event()
     app = create_app(
-        batches,
-        identity,
-        readiness,
-        max_body_bytes=settings.server.max_body_bytes,
-        draining=drain.is_set,
-        succeeded=listener is not None,
+        batches, identity, readiness, max_body_bytes=settings.server.max_body_bytes,
+        draining=drain.is_set, succeeded=listener is not None, seen=metrics.request,
         spool_dir=settings.store.path.parent,
-    )
+    )  # fmt: skip
     with Signals() as signals:
         web = Web(app, settings.server, waits, listener)
-        watchdog = Watchdog(notifier, web, workers, health, patience(settings))
+        _serve_metrics(settings, metrics)
+        watched = [each for each in workers if each.name in WATCHED]
+        watchdog = Watchdog(notifier, web, watched, health, patience(settings))
         for worker in workers:
             worker.start()
         web.start()
@@ -151,22 +154,57 @@ def _serve(
         watchdog.start()
         _log.info("ready", version=__version__, url=web.url, database=str(settings.store.path))
         notifier.ready(readiness.summary())
-        while not (came := signals.wait(1.0)) & ENDS:
-            if signal.SIGHUP in came:
-                notifier.reloading()
-                reloader.reload()
-                notifier.ready(readiness.summary())
-            _replace_dead(workers)
-            notifier.status(readiness.summary())
-        _log.info("stopping", hint="finishes the requests it has")
-        notifier.stopping()
+        _until_told(signals, workers, reloader, readiness, notifier)
         drain.set()
-        deadline = time.monotonic() + STOP_WITHIN
-        web.stop(deadline)
+        clean = _stop(web, workers)
         watchdog.stop()
-        clean = [worker.stop(max(0.1, deadline - time.monotonic())) for worker in workers]
-    _log.info("stopped", clean=all(clean))
+    _log.info("stopped", clean=clean)
     return 0
+
+
+def _until_told(
+    signals: Signals,
+    workers: Sequence[Worker],
+    reloader: Reloader,
+    readiness: Readiness,
+    notifier: Notifier,
+) -> None:
+    """What the main thread does until SIGTERM or SIGINT."""
+    while not (came := signals.wait(1.0)) & ENDS:
+        if signal.SIGHUP in came:
+            notifier.reloading()
+            reloader.reload()
+            notifier.ready(readiness.summary())
+        _replace_dead(workers)
+        notifier.status(readiness.summary())
+    _log.info("stopping", hint="finishes the requests it has")
+    notifier.stopping()
+
+
+def _stop(web: Web, workers: Sequence[Worker]) -> bool:
+    deadline = time.monotonic() + STOP_WITHIN
+    web.stop(deadline)
+    clean = [worker.stop(max(0.1, deadline - time.monotonic())) for worker in workers]
+    return all(clean)
+
+
+def _told(metrics: Metrics, health: Health) -> Seen:
+    """Who is told of each call to Slurm."""
+
+    def told(call: str, seconds: float, error: BaseException | None) -> None:
+        metrics.call(call, seconds, error)
+        health.beat(threading.current_thread().name)
+
+    return told
+
+
+def _serve_metrics(settings: Settings, metrics: Metrics) -> None:
+    """Until the process ends: how it goes down is worth a look, too."""
+    wanted = settings.metrics
+    if wanted.port is not None:
+        listener = listen("metrics", wanted.host, wanted.port)
+        page = lambda: (CONTENT_TYPE, metrics.render())  # noqa: E731
+        Beside(listener, "/metrics", page, settings.metrics_token).start()
 
 
 def _replace_dead(workers: Sequence[Worker]) -> None:
@@ -197,7 +235,12 @@ def _batches(settings: Settings, store: Store, health: Health, doorbell: Doorbel
 
 
 def _workers(
-    settings: Settings, store: Store, slurm: SlurmPort, health: Health, doorbell: Doorbell
+    settings: Settings,
+    store: Store,
+    slurm: SlurmPort,
+    health: Health,
+    doorbell: Doorbell,
+    metrics: Metrics | None = None,
 ) -> tuple[tuple[Worker, ...], Callable[[Settings], None]]:
     """The workers, and what tells them of other settings."""
     claims = Claims(settings.jobs.claims_dir) if settings.jobs.claims_dir else None
@@ -213,12 +256,13 @@ def _workers(
         settings.jobs.log_dir, claims, settings.slurm.absence_grace, pace=pace,
     )  # fmt: skip
     sender = Sender(store, settings.webhooks.hosts, settings.webhooks.secret)
+    seen = metrics.round if metrics else None
     workers = (
         Worker("submitter", submitter.tick, SUBMITTER_INTERVAL, health,
-               wait=doorbell.wait, wake=doorbell.ring),
+               wait=doorbell.wait, wake=doorbell.ring, seen=seen),
         Worker("poller", poller.tick, settings.slurm.poll_interval, health,
-               wait=bell.wait, wake=bell.ring, pause=lambda: pace.floor),
-        Worker("webhooks", sender.tick, WEBHOOKS_INTERVAL, health),
+               wait=bell.wait, wake=bell.ring, pause=lambda: pace.floor, seen=seen),
+        Worker("webhooks", sender.tick, WEBHOOKS_INTERVAL, health, seen=seen),
     )  # fmt: skip
 
     def adopt(new: Settings) -> None:

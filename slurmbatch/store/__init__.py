@@ -9,6 +9,7 @@ from slurmbatch.store.again import Caps, Plan, Retries
 from slurmbatch.store.arrays import Arrays, Standing
 from slurmbatch.store.batches import Batches, NewArray
 from slurmbatch.store.database import Database
+from slurmbatch.store.figures import Figures
 from slurmbatch.store.gates import NO_SUCH_BATCH, Blocked, Canaries, Decided, Due, Gates, Parent
 from slurmbatch.store.idempotency import Idempotency
 from slurmbatch.store.ids import is_id, new_id, new_tag, tag_like
@@ -52,6 +53,7 @@ class Store:
         self.gates = Gates(database)
         self.retries = Retries(database)
         self.queue = Queue(database, self.arrays)
+        self.figures = Figures(database)
 
     @property
     def instance(self) -> str:

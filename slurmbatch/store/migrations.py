@@ -267,4 +267,10 @@ BEGIN
 END;
 """
 
-MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7, V8)
+# For metrics, and for what is kept for so long and no longer.
+V9 = """
+CREATE INDEX batch_open ON batch (pk) WHERE finished_at IS NULL;
+CREATE INDEX batch_finished ON batch (finished_at) WHERE finished_at IS NOT NULL;
+"""
+
+MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7, V8, V9)

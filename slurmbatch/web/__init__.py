@@ -22,7 +22,7 @@ from slurmbatch.web.channel import Channel, resumable
 from slurmbatch.web.lanes import Lanes, Waits
 from slurmbatch.web.waiting import Cut, Pause, Wait, Waiting, may_wait
 
-__all__ = ["Cut", "Pause", "Wait", "Waits", "Web", "may_wait"]
+__all__ = ["Cut", "Pause", "Wait", "Waits", "Web", "listen", "may_wait"]
 
 _log = get("web")
 
@@ -58,7 +58,7 @@ class Web:
     ) -> None:
         """`listener` is a socket that listens already; left out, the settings say where to."""
         limit = min(server.connection_limit, _allow_files(server.connection_limit))
-        self._socket = listener or _listen(server.host, server.port)
+        self._socket = listener or listen("server", server.host, server.port)
         self._lanes = Lanes(server.threads, waits or Waits())
         self._waiting = Waiting(max(1, limit // _SHARE))
         self._server = _make_server(app, server, self._socket, limit, self._lanes)
@@ -179,7 +179,8 @@ def _url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(table: str, host: str, port: int) -> socket.socket:
+    """A socket for the address of this table of the settings."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -188,6 +189,6 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise SettingsError(
-            [f"server: cannot listen on {host}:{port}: {error.strerror}"]
+            [f"{table}: cannot listen on {host}:{port}: {error.strerror}"]
         ) from error
     return listener

@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.alone import Site, wait_until
+from tests.e2e.alone import Site, free_port, wait_until
 
 UNITS = Path(__file__).parents[2] / "systemd"
 # As systemd does it: descriptors from 3 on, and the number of the process that they are for.
@@ -301,3 +301,25 @@ def test_on_sighup_it_reads_settings_and_tools_anew_all_or_nothing(
     log = ended(process)
     assert log.count("settings read anew") == 1
     assert " debug " in log
+
+
+def test_the_running_daemon_tells_its_metrics(manager: Manager, tmp_path: Path) -> None:
+    port = free_port()
+    manager.site.write(tmp_path, tmp_path / "logs", f"[metrics]\nport = {port}\n")
+    process = manager.start()
+    manager.hears("STATUS=slurmctld down since .*")
+    httpx.get(f"{manager.site.url}/openapi.json")
+    httpx.get(f"{manager.site.url}/nowhere")
+    page = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    for line in (
+        'slurmbatch_requests_total{code="200",method="GET",route="/openapi.json"} 1.0',
+        'slurmbatch_requests_total{code="401",method="GET",route="unknown"} 1.0',
+        'slurmbatch_source_up{source="slurmctld"} 0.0',
+        "slurmbatch_database_up 1.0",
+    ):
+        assert line in page
+    assert re.search(
+        r'slurm_call_failures_total\{call="live",error="SlurmUnreachable"\} [1-9]', page
+    )
+    assert re.search(r'worker_rounds_total\{outcome="done",worker="submitter"\} [1-9]', page)
+    ended(process)
