@@ -27,7 +27,7 @@ setup(
         ),
         ("share/slurmbatch/systemd", sorted(str(p) for p in Path("systemd").iterdir())),
     ],
-    package_data={"slurmbatch": ["py.typed"]},
+    package_data={"slurmbatch": ["py.typed"], "slurmbatch.api": ["page/*"]},
     python_requires=">=3.11",
     install_requires=[
         "click>=8.1,<9",

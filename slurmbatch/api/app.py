@@ -15,6 +15,7 @@ from slurmbatch.api.resources.batches import BatchList, Cancellation, OneBatch, 
 from slurmbatch.api.resources.catalogue import FilesystemList, OneTool, ToolList
 from slurmbatch.api.resources.jobs import JobList, OneJob
 from slurmbatch.api.resources.logs import LogById, LogOfJob
+from slurmbatch.api.resources.page import Page, PagePart
 from slurmbatch.api.resources.reasons import ReasonList
 from slurmbatch.api.resources.service import Document, Health, Ready
 from slurmbatch.api.unchanged import App
@@ -64,6 +65,8 @@ def create_app(
         "/healthz": Health(readiness),
         "/readyz": Ready(readiness),
         "/openapi.json": Document(openapi.document()),
+        "/docs": Page(),
+        "/docs/{file}": PagePart(),
     }
     for path, resource in routes.items():
         app.add_route(path, resource)

@@ -15,7 +15,7 @@ from slurmbatch.api import query, waiting
 from slurmbatch.api.ports import Identity
 from slurmbatch.errors import Unavailable
 
-PUBLIC = frozenset(("/healthz", "/readyz", "/openapi.json"))
+PUBLIC = frozenset(("/healthz", "/readyz", "/openapi.json", "/docs"))
 _QUIET = frozenset(("/healthz", "/readyz"))
 _METHODS = frozenset(("GET", "HEAD", "POST", "DELETE", "OPTIONS"))
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -138,6 +138,10 @@ def _say(
     )
 
 
+def _is_public(path: str) -> bool:
+    return path in PUBLIC or path.startswith("/docs/")
+
+
 class Draining:
     """While the service goes down: no new request is begun, and connections are let go."""
 
@@ -167,7 +171,7 @@ class Authentication:
         self._identity = identity
 
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
-        if req.path not in PUBLIC:
+        if not _is_public(req.path):
             caller = self._identity.authenticate(req.get_header("Authorization"))
             req.context.caller = caller
             req.context.user_id = caller.user_id
@@ -182,6 +186,6 @@ class KnownParameters:
     def process_resource(
         self, req: falcon.Request, _resp: falcon.Response, _resource: object, _params: object
     ) -> None:
-        if req.query_string and req.path not in PUBLIC:
+        if req.query_string and not _is_public(req.path):
             method = "GET" if req.method == "HEAD" else req.method
             query.check_names(req, self._known.get((method, req.uri_template or ""), ()))

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from slurmbatch import __version__
-from slurmbatch.api import answers, problems, render
+from slurmbatch.api import answers, examples, problems, render, retries, shapes
 from slurmbatch.api.operations import OPERATIONS, Answer, Operation, Parameter
 
 _REF = "#/components/schemas/{model}"
@@ -40,6 +40,7 @@ _PROBLEM_HEADERS = {
     503: ("Retry-After",),
 }
 _OF_ALL = (405, 500, 503)
+_BODIES = {shapes.NewBatchBody: examples.NEW_BATCH, retries.RetryBody: examples.RETRY}
 _TITLES = {
     **{kind.status: kind.title for kind in reversed(problems.KINDS.values())},
     405: problems.METHOD_NOT_ALLOWED.title,
@@ -98,7 +99,7 @@ def _operation(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
         "summary": operation.summary,
         "tags": [operation.tag],
         "parameters": [
-            *(_parameter(Parameter(name, {"type": "string"}, "", "path")) for name in path_names),
+            *map(_path_parameter, path_names),
             *map(_parameter, operation.parameters),
         ],
         "responses": {
@@ -106,11 +107,16 @@ def _operation(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
         },
     }
     if operation.body is not None:
-        content = {render.JSON: {"schema": schemas.of(operation.body)}}
-        made["requestBody"] = {"required": operation.body_needed, "content": content}
+        schema = {"schema": schemas.of(operation.body), "example": _BODIES[operation.body]}
+        made["requestBody"] = {"required": operation.body_needed, "content": {render.JSON: schema}}
     if operation.public:
         made["security"] = []
     return made
+
+
+def _path_parameter(name: str) -> dict[str, Any]:
+    made = _parameter(Parameter(name, {"type": "string"}, "", "path"))
+    return {**made, "example": examples.PATHS[name]}
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
@@ -124,33 +130,44 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
 
 
 def _responses(operation: Operation, schemas: _Schemas) -> dict[int, Any]:
-    found = {status: _success(each, schemas) for status, each in operation.answers.items()}
-    own = () if operation.public else (401, *operation.problems)
+    example = examples.of_answers().get(operation.name)
+    found = {status: _success(each, schemas, example) for status, each in operation.answers.items()}
+    own = operation.problems if operation.public else (401, *operation.problems)
     problem = schemas.of(answers.ProblemView)
     for status in sorted({*own, *_OF_ALL}):
         found[status] = {
             "description": f"{_TITLES[status]}.",
-            "content": {problems.MEDIA_TYPE: {"schema": problem}},
+            "content": {
+                problems.MEDIA_TYPE: {
+                    "schema": problem,
+                    "example": examples.of_problem(status, operation.path),
+                }
+            },
             "headers": _headers(_PROBLEM_HEADERS.get(status, ())),
         }
     return found
 
 
-def _success(answer: Answer, schemas: _Schemas) -> dict[str, Any]:
+def _success(answer: Answer, schemas: _Schemas, example: Any) -> dict[str, Any]:
     made: dict[str, Any] = {"description": answer.description}
     single = answer.shape is not None and not answer.many and not answer.plain
     encodable = answer.shape is not None and not answer.plain
     made["headers"] = _headers((*answer.headers, *(("Vary",) if encodable else ())))
     if answer.media != render.JSON:
-        made["content"] = {answer.media: {"schema": {"type": "string"}}}
+        made["content"] = {answer.media: {"schema": {"type": "string"}, "example": example}}
     elif answer.shape is not None:
         schema = schemas.of(answer.shape)
         array: dict[str, Any] = {"type": "array", "items": schema}
         if single:
             array |= {"minItems": 1, "maxItems": 1}
-        made["content"] = {render.JSON: {"schema": schema if answer.plain else array}}
+        made["content"] = {
+            render.JSON: {
+                "schema": schema if answer.plain else array,
+                "example": [example] if single else example,
+            }
+        }
         if single:
-            made["content"][render.OBJECT] = {"schema": schema}
+            made["content"][render.OBJECT] = {"schema": schema, "example": example}
     return made
 
 

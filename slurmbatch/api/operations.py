@@ -222,6 +222,16 @@ OPERATIONS: tuple[Operation, ...] = (
         "GET", "/openapi.json", "get_openapi", "Read this document",
         {200: Answer("OpenAPI 3.1.", answers.Report, plain=True)}, public=True, tag="service",
     ),
+    Operation(
+        "GET", "/docs", "get_page", "Read this document as a page",
+        {200: Answer("The page.", media="text/html", headers=("ETag", "Vary"))},
+        public=True, tag="service",
+    ),
+    Operation(
+        "GET", "/docs/{file}", "get_page_part", "Get what that page consists of",
+        {200: Answer("A script, or a style.", media="text/javascript", headers=("ETag", "Vary"))},
+        problems=(404,), public=True, tag="service",
+    ),
 )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from slurmbatch.api.render import json_bytes
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER = 5
-_TYPE = "urn:slurmbatch:problem:"
+TYPE = "urn:slurmbatch:problem:"
 _BUG = "Something went wrong inside slurmbatch; its log says what, under this request id."
 
 log = journal.get("slurmbatch.api")
@@ -58,7 +58,7 @@ def install(app: falcon.App[falcon.Request, falcon.Response]) -> None:
 
 def problem(req: falcon.Request, kind: Kind, detail: str, **members: Any) -> dict[str, Any]:
     return {
-        "type": f"{_TYPE}{kind.name}",
+        "type": f"{TYPE}{kind.name}",
         "title": kind.title,
         "status": kind.status,
         "detail": detail,

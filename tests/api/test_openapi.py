@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
+from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import TypeAdapter
 
-from slurmbatch.api import answers, openapi, operations
+from slurmbatch.api import answers, examples, openapi, operations, retries, shapes
 from tests.api.conftest import Api
 from tests.api.fakes import FakeBatches
 
@@ -46,7 +48,7 @@ def test_it_is_valid(document: dict[str, Any]) -> None:
 def test_it_has_every_route_and_no_other(api: Api, document: dict[str, Any]) -> None:
     told = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
     assert told == routes(api)
-    assert len(told) == 18
+    assert len(told) == 20
 
 
 def test_names_are_unique() -> None:
@@ -121,8 +123,46 @@ def test_headers_that_are_told_are_sent(api: Api, batches: FakeBatches) -> None:
         if each.method != "GET":
             continue
         names = {"batch_id": batch_id, "job_id": f"{batch_id}-0", "log_id": f"{batch_id}-0.log"}
-        path = each.path.format(**names, tool_id="montecarlo-pi")
+        path = each.path.format(**names, tool_id="montecarlo-pi", file="start.js")
         sent = api.get(path).headers
         told = openapi.document()["paths"][each.path]["get"]["responses"]["200"]["headers"]
         for name in set(told) - {"Link"}:
             assert name.lower() in sent, (path, name)
+
+
+def test_examples_are_what_they_are_examples_of() -> None:
+    told = examples.of_answers()
+    assert set(told) == {
+        each.name
+        for each in operations.OPERATIONS
+        if any(
+            answer.shape or answer.media != "application/json" for answer in each.answers.values()
+        )
+    }
+    for each in operations.OPERATIONS:
+        for answer in each.answers.values():
+            if answer.shape is not None:
+                adapter: TypeAdapter[Any] = TypeAdapter(
+                    list[answer.shape] if answer.many else answer.shape  # type: ignore[name-defined]
+                )
+                text = json.dumps(told[each.name])
+                adapter.validate_json(text, strict=True, extra="forbid")
+    _, faults = shapes.read_batch(examples.NEW_BATCH)
+    assert faults == []
+    _, faults = retries.read_retry(examples.RETRY, frozenset())
+    assert faults == []
+
+
+def test_every_body_has_an_example_that_fits_its_schema(document: dict[str, Any]) -> None:
+    registry = {"components": document["components"]}
+    seen = 0
+    for item in document["paths"].values():
+        for operation in item.values():
+            bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
+            for content in (each for body in bodies for each in body.get("content", {}).values()):
+                schema = {**registry, **content["schema"]}
+                OAS31Validator(schema).validate(content["example"])
+                seen += 1
+            for parameter in operation["parameters"]:
+                assert parameter["in"] != "path" or parameter["example"]
+    assert seen > 100

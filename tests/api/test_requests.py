@@ -101,7 +101,7 @@ def test_methods_that_are_not_there(api: Api, method: str, path: str, allowed: s
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/batch", "/batches/", "/batches/x/again", "/docs", "/batches/x/jobs/y/z"]
+    "path", ["/", "/batch", "/batches/", "/batches/x/again", "/batches/x/jobs/y/z"]
 )
 def test_paths_that_are_not_there(api: Api, path: str) -> None:
     answer = api.get(path)
