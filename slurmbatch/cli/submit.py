@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,9 @@ from slurmbatch.cli import terminal
 from slurmbatch.cli.remote import Session, remote, tool_ids
 from slurmbatch.cli.values import Mistakes, Row, Values, crossed
 from slurmbatch.cli.watch import follow
+from slurmbatch.cli.wishes import course, notification, policy, resources
 from slurmbatch.client import ApiError, Tool
 from slurmbatch.client.operations import new_batch
-from slurmbatch.client.quantities import mebibytes, minutes
 
 _DEPENDENCIES = ("afterok", "afterany", "aftercorr")
 # What an option is called in a body.
@@ -33,6 +32,14 @@ _OPTIONS = {
     "/slurm/gpus": "--gpus",
     "/canary": "--canary",
     "/depends_on": "--depends-on",
+    "/max_parallel": "--max-parallel",
+    "/retry/max_attempts": "--max-attempts",
+    "/retry/memory_factor": "--retry-mem-factor",
+    "/retry/time_factor": "--retry-time-factor",
+    "/retry/node_failures": "--retry-node-failures",
+    "/notify": "--notify",
+    "/notify/url": "--notify",
+    "/notify/on": "--notify-on",
 }
 
 
@@ -43,37 +50,6 @@ class Wrong(click.ClickException):
 
     def __init__(self, *lines: str) -> None:
         super().__init__(terminal.harmless("\n  ".join(lines)))
-
-
-def quantity(read: Callable[[str], int]) -> Callable[..., int | None]:
-    """Reads memory, or a time."""
-
-    def callback(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
-        try:
-            return None if value is None else read(value)
-        except ValueError as error:
-            raise click.BadParameter(str(error), ctx, param) from error
-
-    return callback
-
-
-def resources(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What each job gets."""
-    for option in reversed((
-        click.option("--cpu", type=int, metavar="N", help="CPUs for each job."),
-        click.option("--mem", "memory", metavar="SIZE", callback=quantity(mebibytes),
-                     help="Memory for each job: 4G, 500M; a plain number is MiB."),
-        click.option("--time", "time_limit", metavar="TIME", callback=quantity(minutes),
-                     help="Time limit of each job: 1h, 90m, 1-12:00:00."),
-        click.option("--fs", "filesystems", metavar="ID", multiple=True,
-                     help="A filesystem that each job needs; may be repeated."),
-        click.option("--gpus", type=int, metavar="N", help="GPUs for each job."),
-        click.option("--partition", metavar="NAME"),
-        click.option("--account", metavar="NAME"),
-        click.option("--qos", metavar="NAME"),
-    )):  # fmt: skip
-        command = option(command)
-    return command
 
 
 @click.command()
@@ -87,11 +63,7 @@ def resources(command: Callable[..., Any]) -> Callable[..., Any]:
               help="A job for each row: .csv, .tsv or .jsonl; - reads CSV from standard input.",
               )  # fmt: skip
 @resources
-@click.option("--canary", type=click.IntRange(1), metavar="N",
-              help="Only the first N jobs at first; the others if those succeed.")  # fmt: skip
-@click.option("--depends-on", "parents", metavar="BATCH[:TYPE]", multiple=True,
-              help="Wait for this batch; TYPE: afterok (it has to succeed), afterany, aftercorr "
-                   "(job by job). May be repeated.")  # fmt: skip
+@course
 @click.option("--name", default="", help="For people.")
 @click.option("--idempotency-key", metavar="KEY",
               help="The same command with the same key makes one batch.")  # fmt: skip
@@ -117,7 +89,7 @@ def submit(
     depends_on = [_parent(session, each) for each in parents]
     body = new_batch(
         tool, fixed, sweep=rows, filesystems=filesystems or None, depends_on=depends_on or None,
-        **options,
+        retry=policy(options), notify=notification(options), **options,
     )  # fmt: skip
     batch = _posted(session, body, idempotency_key)
     if is_watched:

@@ -55,10 +55,16 @@ def new_batch(
     gpus: int | None = None,
     canary: int | None = None,
     depends_on: Iterable[Dependency] | None = None,
+    max_parallel: int | None = None,
+    retry: Mapping[str, Any] | None = None,
+    notify: str | Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The body of a POST."""
     further = {
         "canary": canary,
+        "max_parallel": max_parallel,
+        "retry": None if retry is None else dict(retry),
+        "notify": {"url": notify} if isinstance(notify, str) else notify,
         "depends_on": None if depends_on is None else [_parent(each) for each in depends_on],
     }
     hardware = {

@@ -266,6 +266,16 @@ class TestSubmit:
             assert run("submit", "probe", "--depends-on", text).exit_code == code
         assert [asked.method for asked in service.asked].count("POST") == 1
 
+    def test_how_it_is_to_go(self, service: Fake, run: Any) -> None:
+        run("submit", "probe", "--max-parallel", "5", "--max-attempts", "3", "--retry-mem-factor",
+            "1.5", "--no-retry-node-failures", "--notify", "https://x", "--notify-on",
+            "first_failure")  # fmt: skip
+        sent = service.posted
+        assert sent["max_parallel"] == 5
+        assert sent["retry"] == {"max_attempts": 3, "memory_factor": 1.5, "node_failures": False}
+        assert sent["notify"] == {"url": "https://x", "on": ["first_failure"]}
+        assert run("submit", "probe", "--notify-on", "finished").exit_code == 2
+
     def test_a_tool_that_is_not_there(self, run: Any) -> None:
         done = run("submit", "prob")
         assert done.exit_code == 2

@@ -117,8 +117,13 @@ class TestSubmit:
         service.replies = [Reply(201, batch("b0", RUNNING=1)), Reply(201, batch(SUBMITTED=1))]
         before = client.submit("probe")
         later = {"batch_id": "b2", "type": "afterany"}
-        client.submit("probe", canary=1, depends_on=[plain(before), "b1", later])
+        client.submit(
+            "probe", canary=1, depends_on=[plain(before), "b1", later], max_parallel=2,
+            retry={"max_attempts": 2}, notify="https://x",
+        )  # fmt: skip
         sent = json.loads(service.asked[1].body)
+        assert sent["max_parallel"] == 2
+        assert (sent["retry"], sent["notify"]) == ({"max_attempts": 2}, {"url": "https://x"})
         assert sent["depends_on"] == ["b0", "b1", later]
         assert sent["canary"] == 1
 

@@ -92,6 +92,9 @@ class AsyncClient:
         gpus: int | None = None,
         canary: int | None = None,
         depends_on: Iterable[Dependency] | None = None,
+        max_parallel: int | None = None,
+        retry: Mapping[str, Any] | None = None,
+        notify: str | Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
     ) -> AsyncBatch:
         """Makes a batch of jobs that all have `args`, and of `sweep` each its own.
@@ -99,7 +102,8 @@ class AsyncClient:
         A mapping of parameters to their values is a sweep of all combinations; anything else is
         taken row by row, a job for each. `memory` is MiB, or such as "4G"; `time_limit` is minutes,
         or such as "1h30m". The first `canary` jobs go first, the others when those have succeeded.
-        `depends_on` are batches that have to succeed before.
+        `depends_on` are batches that have to succeed before, `max_parallel` bounds how many jobs
+        run at once, `retry` is a policy for what fails, `notify` an address to tell of the end.
 
         Under an `idempotency_key` of yours the same call gives the same batch, also from another
         process and after a crash; without one, each call makes a batch, and makes only one.
@@ -107,7 +111,8 @@ class AsyncClient:
         body = new_batch(
             tool_id, args, sweep=sweep, name=name, cpu=cpu, memory=memory, filesystems=filesystems,
             time_limit=time_limit, partition=partition, account=account, qos=qos, gpus=gpus,
-            canary=canary, depends_on=depends_on,
+            canary=canary, depends_on=depends_on, max_parallel=max_parallel, retry=retry,
+            notify=notify,
         )  # fmt: skip
         return await self.submit_body(body, idempotency_key=idempotency_key)
 
