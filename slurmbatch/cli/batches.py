@@ -129,7 +129,7 @@ def rm(session: Session, batches: tuple[str, ...], is_all: bool, is_sure: bool) 
     found = list(session.client.batches()) if is_all else [session.batch(each) for each in batches]
     running = [each for each in found if not each.done()]
     if is_all or running:
-        _ask(f"Delete {_counted(len(found))}, of which {len(running)} still run?", is_sure)
+        _ask(f"Delete {_counted(len(found))}, {len(running)} of them not through yet?", is_sure)
     for each in found:
         each.delete()
         if not session.as_json:
@@ -194,11 +194,13 @@ def _show_batch(batch: Batch) -> None:
         }
     )
     for each in batch.reasons():
-        click.echo(f"\n{terminal.in_a_line(each['text'])}")
+        click.echo()
+        terminal.print_text(each["text"])
         for printed in each["log"].splitlines()[-_LOG_LINES:]:
             click.echo(f"    {terminal.harmless(printed)}")
     for each in batch.get("usage", {}).get("suggestions", ()):
-        click.echo(f"\n{terminal.in_a_line(each)}")
+        click.echo()
+        terminal.print_text(each)
 
 
 def _show_job(job: Job) -> None:

@@ -29,12 +29,14 @@ class Board:
         self._began = clock()
 
     def show(self, batch: Batch) -> None:
-        self.batch, self.trouble = batch, ""
+        self.batch = batch
         self._pace.add(self._clock(), batch.n_ended)
 
     def draw(self, console: Console) -> Group:
         block = "#" if console.options.ascii_only else "█"
-        parts: list[Any] = [Text(title(self.batch), style="bold", no_wrap=True)]
+        parts: list[Any] = [
+            Text(title(self.batch), style="bold", no_wrap=True, overflow="ellipsis")
+        ]
         parts.append(bars(self.batch, block))
         parts.append(Text(self._outlook(), no_wrap=True))
         for each in self.batch.get("reasons", ()):

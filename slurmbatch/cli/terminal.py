@@ -118,6 +118,12 @@ def print_fields(fields: Mapping[str, str]) -> None:
         click.echo(f"{name.ljust(widest)}  {text}")
 
 
+def print_text(text: str) -> None:
+    """A paragraph."""
+    shown = in_a_line(text)
+    click.echo(_wrapped(shown, _left(0), 0) if sys.stdout.isatty() else shown)
+
+
 def _left(taken: int) -> int:
     """What the terminal has beside so many columns."""
     return max(shutil.get_terminal_size().columns - taken, _NARROWEST)

@@ -77,6 +77,10 @@ def _live(session: Session, batch: Batch) -> None:
         told = error.title if isinstance(error, ApiError) else str(error)
         drawn.trouble = f"{told}; trying again"
 
+    def answered() -> None:
+        drawn.trouble = ""
+
+    session.client.on_answer = answered
     session.client.on_retry = troubled
     with Live(console=console, refresh_per_second=4, get_renderable=lambda: drawn.draw(console)):
         for state in batch.changes():

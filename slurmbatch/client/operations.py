@@ -16,7 +16,7 @@ from slurmbatch.client.errors import ApiError, ClientError
 from slurmbatch.client.quantities import mebibytes, minutes
 from slurmbatch.client.resources import BatchFields
 from slurmbatch.client.shapes import ArgValue
-from slurmbatch.client.steps import Ask, Rest, Sender, Steps, element, value
+from slurmbatch.client.steps import WAIT, Ask, Rest, Sender, Steps, element, value
 from slurmbatch.client.sweep import Sweep, plain, rows
 
 PAGE = 1000
@@ -144,7 +144,7 @@ class Operations(Sender):
         headers = {"If-None-Match": tag} if tag else {}
         while True:
             asked_at, held = self.clock(), self._held(deadline)
-            params = [("wait", str(held))] if tag and held else []
+            params = [(WAIT, str(held))] if tag and held else []
             ask = Ask("GET", batch_path(batch_id), params, headers=headers, extra_time=held)
             response = yield from self.send(ask, waiting=True)
             if response.status_code != httpx.codes.NOT_MODIFIED:

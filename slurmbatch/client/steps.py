@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
@@ -19,6 +19,8 @@ import httpx
 from slurmbatch.client.errors import ApiError, ClientError, NoAnswer
 
 OBJECT = "application/vnd.slurmbatch.object+json"
+WAIT = "wait"
+"""The parameter that has an answer held back."""
 _TRY_LATER = frozenset((429, 503))
 # Raised before anything of a request has been sent.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
@@ -92,7 +94,8 @@ class Sender:
     ) -> Steps[httpx.Response]:
         """The answer, if it is a success; raises ApiError for any other, NoAnswer for none.
 
-        What is not `repeatable` is tried again only if it has surely not been carried out.
+        What is not `repeatable` is tried again only if it has surely not been carried out. Sent
+        again, it is not to be held back: that there is an answer again is worth telling.
         """
         began, tried, in_doubt = self.clock(), 0, False
         while True:
@@ -116,6 +119,7 @@ class Sender:
             if is_last or not is_passing or (in_doubt and not repeatable):
                 raise trouble
             yield Rest(self.patience.rest(tried, retry_after), trouble)
+            ask = replace(ask, params=[each for each in ask.params if each[0] != WAIT])
 
     def _is_last(self, tried: int, began: float, waiting: bool) -> bool:
         if tried < self.patience.tries:

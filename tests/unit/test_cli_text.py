@@ -212,8 +212,6 @@ class TestBoard:
         assert lines[6].split()[-1] == "3"
         assert lines[8].startswith("4 of 10 ended, 4.0 jobs/s, about 2 s left (")
         assert lines[9:] == ["1 of 10 jobs failed: code 3", "no answer; trying again"]
-        board.show(board.batch)
-        assert board.trouble == ""
 
     def test_tells_what_the_service_expects_where_nothing_has_ended(self) -> None:
         nobody: Any = None

@@ -370,6 +370,21 @@ class TestWait:
         made.wait(100.0)
         assert [asked.query.get("wait") for asked in service.asked] == [None, ["30"], ["30"]]
 
+    def test_is_told_at_once_that_there_are_answers_again(
+        self, make: Make, service: Service, clock: Clock
+    ) -> None:
+        told: list[str] = []
+        with make(service.url, clock, on_retry=lambda *_: told.append("trouble")) as client:
+            getattr(client, "_target", client).on_answer = lambda: told.append("answer")
+            service.replies = [
+                Reply(200, batch(RUNNING=1)), Reply(200, batch(RUNNING=1), {"ETag": '"1"'}),
+                Reply(hangs_up=True), Reply(304), Reply(200, batch(SUCCEEDED=1)),
+            ]  # fmt: skip
+            client.batch("b1").wait()
+        assert told == ["answer", "answer", "trouble", "answer", "answer"]
+        waits = [asked.query.get("wait") for asked in service.asked[2:]]
+        assert waits == [["30"], None, ["30"]]
+
     def test_never_has_an_answer_held_back_beyond_its_time(
         self, service: Service, made: Any, clock: Clock
     ) -> None:

@@ -37,7 +37,7 @@ class AsyncClient:
 
     Without a URL and a key it is what `SLURMBATCH_URL` and `SLURMBATCH_API_KEY` say, or what
     `slurmbatch login` has stored. `on_retry` is told of each try that failed and is made again, and
-    of the seconds until then.
+    of the seconds until then; `on_answer` is called with each answer, whatever it says.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class AsyncClient:
         self._http = httpx.AsyncClient(**connection.options(target, timeout))
         self._timeout = timeout
         self.on_retry = on_retry
+        self.on_answer: Callable[[], object] | None = None
         self._sleep = sleep
         self._clock = clock
         self._ask = Operations(target.url, patience or Patience(), clock)
@@ -179,6 +180,8 @@ class AsyncClient:
     async def _answer(self, ask: Ask) -> httpx.Response:
         request = self._http.build_request(**connection.request(ask, self._timeout))
         response = await self._http.send(request, stream=ask.is_stream)
+        if self.on_answer is not None:
+            self.on_answer()
         if ask.is_stream and not response.is_success:
             await response.aread()
         return response
