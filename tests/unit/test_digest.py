@@ -292,3 +292,42 @@ def test_what_we_hold_ourselves_is_not_shown_as_held() -> None:
     change = told(row, known())
     assert change is not None
     assert change.reason.startswith("HELD: ")
+
+
+class TestExpectedStart:
+    PENDING = report("PENDING", reason="Resources", priority=5, start_time=2000.0)
+
+    def test_of_a_task_with_a_row_of_its_own(self) -> None:
+        change = told(self.PENDING, known())
+        assert change is not None
+        assert (change.expected_start, change.start_time) == (2000.0, None)
+
+    def test_a_new_one_is_a_change(self) -> None:
+        first = told(self.PENDING, known())
+        assert first is not None
+        was = known(first.status, reason=first.reason, slurm_state="PENDING", expected_start=2000.0)
+        assert told(self.PENDING, was) is None
+        later = told(replace(self.PENDING, start_time=2500.0), was)
+        assert later is not None and later.expected_start == 2500.0
+
+    def test_tasks_that_share_a_row_are_not_written_one_by_one(self) -> None:
+        shared = replace(self.PENDING, tasks=((1, 20),), is_range=True)
+        change = told(shared, known())
+        assert change is not None and change.expected_start is None
+        assert digest.expected_start([shared, self.PENDING]) == 2000.0
+        assert digest.expected_start([replace(shared, start_time=None)]) is None
+        assert digest.expected_start([]) is None
+
+    def test_not_from_accounting(self) -> None:
+        change = told(replace(self.PENDING, source="accounting", eligible_time=1.0), known())
+        assert change is not None and change.expected_start is None
+
+    def test_one_that_starts_is_expected_no_more(self) -> None:
+        change = told(report("RUNNING", start_time=990.0), known(expected_start=2000.0))
+        assert change is not None
+        assert (change.expected_start, change.start_time) == (None, 990.0)
+
+
+def test_what_never_runs_is_told_to_the_store() -> None:
+    change = told(report("PENDING", reason="DependencyNeverSatisfied", priority=5), known())
+    assert change is not None and change.never_runs

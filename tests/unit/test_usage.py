@@ -140,3 +140,18 @@ def test_it_gets_its_turn_though_accounting_is_asked_in_every_tick(world: World)
     assert use(world, batch_id) == (10, 1)
     assert world.slurm.calls["ended"] - before > STARVED_AFTER / 2
     assert not world.batch(other).finished_at
+
+
+def test_when_slurm_expects_to_start_what_waits_is_told_for_all_of_an_array(world: World) -> None:
+    """One row of squeue's, so one row of ours."""
+    batch_id = world.post(3)
+    ticks(world, 3)
+    (array,) = world.slurm.arrays
+    world.slurm.wait(array.job_id, "Resources")
+    for task in array.tasks.values():
+        task.start = world.slurm.now + 500
+    expected = world.slurm.now + 500
+    ticks(world, 3)
+    assert [world.job(batch_id, n).expected_start for n in range(3)] == [expected] * 3
+    world.until_ended(batch_id)
+    assert world.job(batch_id).expected_start is None
