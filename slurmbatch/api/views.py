@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Any
 
 from slurmbatch import summary
 from slurmbatch.api.answers import (
@@ -100,10 +101,18 @@ def reasons(batch: Batch) -> list[ReasonView]:
 
 def _summary(batch: Batch) -> Summary:
     if batch.summary:
-        said = json.loads(batch.summary)
-    else:
-        limit = batch.slurm.time_limit
-        said = summary.document(Facts(batch.batch_id, batch.n_jobs, batch.hardware, limit))
+        return _said(batch.summary)
+    limit = batch.slurm.time_limit
+    return _shown(summary.document(Facts(batch.batch_id, batch.n_jobs, batch.hardware, limit)))
+
+
+# What many watch is taken apart once.
+@lru_cache(maxsize=256)
+def _said(text: str) -> Summary:
+    return _shown(json.loads(text))
+
+
+def _shown(said: dict[str, Any]) -> Summary:
     return {
         "reasons": said["reasons"],
         "usage": said["usage"],
