@@ -8,7 +8,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -40,6 +40,9 @@ class Faults:
     spared: frozenset[str] = frozenset()
     _silent: dict[str, float] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
+    _starting: defaultdict[str, threading.RLock] = field(
+        default_factory=lambda: defaultdict(threading.RLock)
+    )
 
     def is_down(self, since: float, until: float) -> bool:
         """Whether some part was down for all of that time."""
@@ -72,11 +75,8 @@ class Faults:
 
     def mend(self, part: str) -> bool:
         """Brings it back; False where that did not work yet."""
-        box = self.site.box
         try:
-            if box.pid(part) is not None:
-                box.kill(part, signal.SIGCONT)
-            box.start(part)
+            self._start(part, signal.SIGCONT)
         except SandboxError:
             return False
         with self._lock:
@@ -139,10 +139,17 @@ class Faults:
                 self._renew_node(name)
 
     def _renew_node(self, name: str) -> None:
-        part = f"slurmd-{name}"
-        if self.site.box.pid(part) is not None:
-            self.site.box.kill(part, signal.SIGTERM)
-        self.site.box.start(part)
+        self._start(f"slurmd-{name}", signal.SIGTERM)
+
+    def _start(self, part: str, first: int) -> None:
+        """One at a time: of two of the same that are started at once one ends, and takes the pid
+        file of the other along."""
+        with self._lock:
+            starting = self._starting[part]
+        with starting:
+            if self.site.box.pid(part) is not None:
+                self.site.box.kill(part, first)
+            self.site.box.start(part)
 
     # --- the daemon -----------------------------------------------------------------------------
 
