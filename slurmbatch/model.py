@@ -22,6 +22,7 @@ MAX_GPUS = 65_535
 # Of retries: how often a job may be run at most, and how many times more it may ask for at once.
 MAX_ATTEMPTS = 20
 MAX_FACTOR = 100
+MAX_PARALLEL = 2**31 - 1
 
 
 class Status(StrEnum):
@@ -60,10 +61,11 @@ class ArrayState(StrEnum):
 
 class Gate(StrEnum):
     """What a blocked array waits for. CANARY: the success of the first jobs of its batch. PARENTS:
-    the batches that its own depends on."""
+    the batches that its own depends on. THROTTLE: other arrays of its batch."""
 
     CANARY = "canary"
     PARENTS = "parents"
+    THROTTLE = "throttle"
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +251,7 @@ class NewBatch:
     notify_url: str | None = None
     notify_on: tuple[str, ...] | None = None
     retry: NewRetryPolicy = NewRetryPolicy()
+    max_parallel: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +329,7 @@ class Batch:
     summary: str = ""
     depends_on: tuple[Dependency, ...] = ()
     retry: RetryPolicy = RetryPolicy()
+    max_parallel: int | None = None
 
     @property
     def etag(self) -> str:
@@ -446,7 +450,8 @@ class ArraySpec:
     `tries` counts the sbatch calls begun for this tag; `waiting` says in words why the hand-over
     waits; `released_boot` is slurmctld's boot time as it was known at the release; `cancel` is the
     tombstone: nothing of it shall run any more. `hardware`, `slurm` and `exclude` (nodes that it is
-    not to run on) are its own, which a retry may have made others than the batch's.
+    not to run on) are its own, which a retry may have made others than the batch's. `throttle` is
+    how many of its jobs may run at once, None: all.
     """
 
     pk: int
@@ -472,6 +477,7 @@ class ArraySpec:
     cancel: bool = False
     request_id: str = ""
     exclude: str = ""
+    throttle: int | None = None
     expected_start: float | None = None
 
 

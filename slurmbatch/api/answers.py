@@ -152,6 +152,9 @@ class BatchView(TypedDict):
     ]
     depends_on: list[DependencyView]
     retry: RetryPolicyView
+    max_parallel: Annotated[
+        int | None, Field(description="So many jobs run at once at most; null: no limit.")
+    ]
 
 
 class ListedJob(TypedDict):

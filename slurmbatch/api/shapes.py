@@ -30,6 +30,7 @@ from slurmbatch.model import (
     MAX_FACTOR,
     MAX_GPUS,
     MAX_MEMORY,
+    MAX_PARALLEL,
     MAX_TIME_LIMIT,
     NewBatch,
     NewRetryPolicy,
@@ -176,6 +177,12 @@ class NewBatchBody(TypedDict):
             ),
         ]
     ]
+    max_parallel: NotRequired[
+        Annotated[
+            int,
+            Field(ge=1, le=MAX_PARALLEL, description="So many of its jobs run at once at most."),
+        ]
+    ]
     depends_on: NotRequired[
         Annotated[
             Any,
@@ -241,6 +248,7 @@ def read_batch(value: object) -> tuple[NewBatch, list[Fault]]:
             memory_factor=pick("retry", "memory_factor"),
             time_factor=pick("retry", "time_factor"),
         ),
+        max_parallel=pick("max_parallel"),
     ), faults
 
 

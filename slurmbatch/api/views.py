@@ -91,6 +91,7 @@ def batch(batch: Batch) -> BatchView:
         **_summary(batch),
         "depends_on": [{"batch_id": each.batch_id, "type": each.type} for each in batch.depends_on],
         "retry": _retry(batch.retry),
+        "max_parallel": batch.max_parallel,
     }
 
 

@@ -13,6 +13,7 @@ from slurmbatch import script
 from slurmbatch.batches import parents
 from slurmbatch.batches.resolve import Offer, Resolved, resolve
 from slurmbatch.batches.retry import plan
+from slurmbatch.batches.throttle import shared
 from slurmbatch.doorbell import Doorbell
 from slurmbatch.errors import (
     Fault,
@@ -144,14 +145,15 @@ class Batches:
         resolved, faults = self._resolve(caller, new)
         if resolved is None:
             raise Invalid(faults)
-        batch = replace(self._batch(caller, resolved), depends_on=tuple(new.depends_on))
+        batch = replace(self._batch(caller, resolved), depends_on=new.depends_on,
+                        max_parallel=new.max_parallel)  # fmt: skip
         idempotency = Idempotency(idempotency_key, body_hash) if idempotency_key else None
         with self._doorbell.expect(batch.batch_id) as word:
             earlier = self._store.batches.create(
                 batch,
                 fixed_args=resolved.fixed_args,
                 variable_args=resolved.variable_args,
-                arrays=self._arrays(batch, resolved),
+                arrays=list(shared(self._arrays(batch, resolved), batch.max_parallel)),
                 notify=resolved.notify,
                 idempotency=idempotency,
                 request_id=request_id,

@@ -74,6 +74,9 @@ class BindingSlurm:
         if not self._act("release", slurm_job_id):
             self.commands.release(slurm_job_id)
 
+    def throttle(self, slurm_job_id: int, most: int) -> None:
+        self.commands.throttle(slurm_job_id, most)
+
     def cancel(self, slurm_job_id: int) -> None:
         if not self._act("cancel", slurm_job_id):
             self.commands.cancel(slurm_job_id)
@@ -152,7 +155,7 @@ def describe(request: SubmitRequest, environment: dict[str, str]) -> dict[str, A
         if value := getattr(options, name):
             maybe[name] = value
     return {
-        "name": request.tag, "script": request.script, "array": f"1-{request.n_tasks}",
+        "name": request.tag, "script": request.script, "array": request.array,
         "priority": 0, "nodes": 1, "ntasks": 1, "cpus_per_task": request.cpu,
         "memory_per_node": f"{request.memory}M", "standard_output": str(request.output),
         "log_files_open_mode": "append", "working_directory": str(request.work_dir),

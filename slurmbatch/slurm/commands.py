@@ -101,6 +101,14 @@ class CommandSlurm:
         if answer.code and quirks.NO_ANSWER.search(answer.complaint):
             raise SlurmUnreachable(f"scontrol: {answer.complaint}")
 
+    def throttle(self, slurm_job_id: int, most: int) -> None:
+        answer = self._run(
+            "scontrol", "update", f"JobId={slurm_job_id}", f"ArrayTaskThrottle={most}"
+        )
+        # As for a release: what has ended, or is unknown, needs no throttle.
+        if answer.code and quirks.NO_ANSWER.search(answer.complaint):
+            raise SlurmUnreachable(f"scontrol: {answer.complaint}")
+
     def cancel(self, slurm_job_id: int) -> None:
         # Only the id: scancel before 24.05 cancels every pending task when a filter stands
         # beside it. It answers 0 for an unknown id, so only a later look confirms anything.
@@ -236,7 +244,7 @@ def submit_arguments(request: SubmitRequest) -> list[str]:
         if value := getattr(options, name):
             maybe.append(f"--{name}={value}")
     return [
-        "--parsable", "--hold", f"--job-name={request.tag}", f"--array=1-{request.n_tasks}",
+        "--parsable", "--hold", f"--job-name={request.tag}", f"--array={request.array}",
         "--nodes=1-1", "--ntasks=1", f"--cpus-per-task={request.cpu}", f"--mem={request.memory}M",
         f"--output={request.output}", "--open-mode=append", f"--chdir={request.work_dir}",
         "--export=ALL", "--propagate=NONE", f"--comment={request.comment}",

@@ -15,8 +15,8 @@ class SubmitRequest:
     """One job array, complete. `output` is sbatch's pattern, with `%a` for the task's number.
 
     `licences` are `name:count` per task, `features` all have to be there; `exclude` has the names
-    of nodes that it is not to run on, with commas between. The array is submitted held: nothing of
-    it runs before `release`.
+    of nodes that it is not to run on, with commas between. `throttle` is how many of its tasks may
+    run at once. The array is submitted held: nothing of it runs before `release`.
     """
 
     tag: str
@@ -32,6 +32,14 @@ class SubmitRequest:
     requeue: bool = False
     comment: str = ""
     exclude: str = ""
+    throttle: int | None = None
+
+    @property
+    def array(self) -> str:
+        """Which tasks, and how many of them at once, as sbatch has it."""
+        tasks = f"1-{self.n_tasks}"
+        narrow = self.throttle is not None and self.throttle < self.n_tasks
+        return f"{tasks}%{self.throttle}" if narrow else tasks
 
 
 class SlurmPort(Protocol):
@@ -62,6 +70,9 @@ class SlurmPort(Protocol):
 
     def release(self, slurm_job_id: int) -> None:
         """Lets a held array go. Harmless on one that runs or has ended."""
+
+    def throttle(self, slurm_job_id: int, most: int) -> None:
+        """Lets so many tasks of an array run at once, from now on. Of no use for one that ended."""
 
     def cancel(self, slurm_job_id: int) -> None:
         """Asks Slurm to end the whole array. Only a later look confirms it."""

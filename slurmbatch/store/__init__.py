@@ -10,13 +10,15 @@ from slurmbatch.store.arrays import Arrays, Standing
 from slurmbatch.store.batches import Batches, NewArray
 from slurmbatch.store.database import Database
 from slurmbatch.store.figures import Figures
-from slurmbatch.store.gates import NO_SUCH_BATCH, Blocked, Canaries, Decided, Due, Gates, Parent
+from slurmbatch.store.gates import Blocked, Canaries, Decided, Due, Gates, Parent
+from slurmbatch.store.holding import NO_SUCH_BATCH
 from slurmbatch.store.idempotency import Idempotency
 from slurmbatch.store.ids import is_id, new_id, new_tag, tag_like
 from slurmbatch.store.keys import Keys
 from slurmbatch.store.models import MetaRow
 from slurmbatch.store.outbox import Outbox
 from slurmbatch.store.queue import Queue
+from slurmbatch.store.throttle import Share, Throttles
 from slurmbatch.store.usage import Usages
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "NewArray",
     "Parent",
     "Plan",
+    "Share",
     "Standing",
     "Store",
     "is_id",
@@ -51,6 +54,7 @@ class Store:
         self.usage = Usages(database)
         self.outbox = Outbox(database)
         self.gates = Gates(database)
+        self.throttles = Throttles(database)
         self.retries = Retries(database)
         self.queue = Queue(database, self.arrays)
         self.figures = Figures(database)

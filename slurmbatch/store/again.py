@@ -18,7 +18,7 @@ from slurmbatch.errors import Conflict
 from slurmbatch.model import MAX_MEMORY, MAX_TIME_LIMIT, ArgValue, Gate, Retry
 from slurmbatch.store import summaries
 from slurmbatch.store.database import Database
-from slurmbatch.store.gates import hold_back
+from slurmbatch.store.holding import hold_back
 from slurmbatch.store.idempotency import Idempotency, earlier, remember
 from slurmbatch.store.rows import CANARY_WAITS, FIRST_END, STATUSES
 

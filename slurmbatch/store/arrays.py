@@ -17,7 +17,7 @@ from slurmbatch.model import (
     KnownJob,
     Status,
 )
-from slurmbatch.store import gates, summaries
+from slurmbatch.store import holding, summaries
 from slurmbatch.store.changes import Applied, apply
 from slurmbatch.store.database import Database
 from slurmbatch.store.models import ArrayRow, BatchRow
@@ -141,14 +141,14 @@ class Arrays:
 
     def adopt(self, pk: int, slurm_job_id: int) -> None:
         """It is another submission under its name that is the array's."""
-        self._update(pk, (ArrayState.HELD,), slurm_job_id=slurm_job_id)
+        self._update(pk, (ArrayState.HELD,), slurm_job_id=slurm_job_id, throttle_told="")
 
-    def accepted(self, pk: int, slurm_job_id: int, now: float) -> None:
-        """Slurm has it, held, under this id."""
+    def accepted(self, pk: int, slurm_job_id: int, now: float, told: str = "") -> None:
+        """Slurm has it, held, under this id; `told`: what it was told of its throttle, if known."""
         with self._db.write() as db:
             done = _set(
                 db, pk, (ArrayState.INTENT,), state=ArrayState.HELD, slurm_job_id=slurm_job_id,
-                submitted_at=now, waiting="", next_try_at=0,
+                submitted_at=now, waiting="", next_try_at=0, throttle_told=told,
             )  # fmt: skip
             if done:
                 _count_submitted(db, pk, +1)
@@ -187,7 +187,7 @@ class Arrays:
                 f" (batch, ordinal, tag, n_tasks, n_unfinished, waiting, created_at, {TERMS})"
                 " SELECT batch, (SELECT max(ordinal) + 1 FROM array b WHERE b.batch = a.batch),"
                 f" ?1, n_tasks - ?2, n_unfinished - ?2, waiting, created_at, {TERMS} FROM array a"
-                " WHERE pk = ?3 AND state = 'INTENT' AND n_tasks > ?2 RETURNING pk",
+                " WHERE pk = ?3 AND state = 'INTENT' AND n_tasks > ?2 RETURNING pk, batch",
                 (tag, keep, pk),
             ).fetchone()
             if row is None:
@@ -197,8 +197,11 @@ class Arrays:
                 (row[0], keep, pk, keep),
             )
             db.execute_sql(
-                "UPDATE array SET n_tasks = ?1, n_unfinished = ?1 WHERE pk = ?2", (keep, pk)
+                "UPDATE array SET n_tasks = ?1, n_unfinished = ?1, throttle = min(throttle, ?1)"
+                " WHERE pk = ?2",
+                (keep, pk),
             )
+            holding.hold_back(db, row[1], [row[0]], parents=False)
             return True
 
     def submit_again(self, pk: int, tag: str, now: float) -> None:
@@ -219,13 +222,13 @@ class Arrays:
         """These tasks never started and Slurm has lost them: an array of their own, an intent."""
         with self._db.write() as db:
             _count_submitted(db, pk, -1, len(tasks))
-            new = db.execute_sql(
+            new, batch = db.execute_sql(
                 "INSERT INTO array"
                 f" (batch, ordinal, tag, n_tasks, n_unfinished, created_at, {TERMS})"
                 " SELECT batch, (SELECT max(ordinal) + 1 FROM array b WHERE b.batch = a.batch),"
-                f" ?, ?, ?, ?, {TERMS} FROM array a WHERE pk = ? RETURNING pk",
+                f" ?, ?, ?, ?, {TERMS} FROM array a WHERE pk = ? RETURNING pk, batch",
                 (tag, len(tasks), len(tasks), now, pk),
-            ).fetchone()[0]
+            ).fetchone()
             db.connection().cursor().executemany(
                 "UPDATE job SET array = ?, task = ?, status = 0, reason = '', slurm_state = '',"
                 " start_time = NULL, stop_time = NULL, exit_code = NULL, signal = NULL,"
@@ -239,6 +242,7 @@ class Arrays:
                 (len(tasks), pk),
             )
             _recount(db, pk)
+            holding.hold_back(db, batch, [new], parents=False)
 
     def end_all(self, pk: int, state: ArrayState, reason: str, now: float) -> None:
         """Every job of the array that has not ended ends FAILED for this reason."""
@@ -294,7 +298,7 @@ class Arrays:
                     db.execute_sql("DELETE FROM attempt WHERE batch = ?", (pk,))
                     summaries.forget(db, pk)
                     db.execute_sql("DELETE FROM array WHERE batch = ?", (pk,))
-                    gates.forget(db, pk)
+                    holding.forget(db, pk)
                     db.execute_sql("DELETE FROM batch WHERE pk = ?", (pk,))
                     gone.append(batch_id)
         return gone

@@ -17,7 +17,7 @@ from slurmbatch.errors import SlurmbatchError
 from slurmbatch.model import ArgValue, ArrayState, Attempt, Batch, Gate, Job, Notify, Status
 from slurmbatch.spool import Spool
 from slurmbatch.spool import compact as dumps
-from slurmbatch.store import gates, outbox, staging, summaries
+from slurmbatch.store import holding, outbox, staging, summaries
 from slurmbatch.store.database import Database
 from slurmbatch.store.idempotency import Idempotency, earlier, remember
 from slurmbatch.store.models import ArrayRow, BatchRow, IdempotencyRow, JobRow
@@ -30,6 +30,7 @@ from slurmbatch.store.rows import (
     FIRST_END,
     JOB_COLUMNS,
     PARENTS_WAIT,
+    THROTTLE_WAITS,
     batch_of,
     dependencies_json,
     detailed,
@@ -52,12 +53,13 @@ _PAUSE = 0.002
 class NewArray:
     """An intent to be: its tag and how many of the batch's jobs, in their order, it takes.
 
-    `gates`: it is kept back until all of them are open.
+    `gates`: it is kept back until all of them are open. `throttle`: its share of its batch's.
     """
 
     tag: str
     n_tasks: int
     gates: tuple[Gate, ...] = ()
+    throttle: int | None = None
 
 
 class Place(NamedTuple):
@@ -101,8 +103,8 @@ class Batches:
                     remember(db, batch.user_id, batch.batch_id, idempotency, batch.created_at)
             n_blocked = sum(each.n_tasks for each in arrays if each.gates)
             pk = _insert_batch(db, batch, fixed_args, request_id, n_blocked)
-            if n_blocked:
-                gates.build(db, pk, batch)
+            if n_blocked or batch.max_parallel is not None:
+                holding.build(db, pk, batch)
             if notify is not None:
                 outbox.keep(db, pk, notify)
             made = [
@@ -139,7 +141,7 @@ class Batches:
                         return before
                     remember(db, batch.user_id, batch.batch_id, idempotency, batch.created_at)
                 staging.show(db, pk)
-                gates.ring(db, [pk])
+                holding.ring(db, [pk])
         except BaseException:
             with suppress(SlurmbatchError), self._db.write() as db:
                 staging.give_up(db, pk)
@@ -177,7 +179,7 @@ class Batches:
                 " RETURNING pk",
                 (now, batch_id),
             ).fetchall()
-            gates.ring(db, [pk for (pk,) in gone])
+            holding.ring(db, [pk for (pk,) in gone])
             return True
 
     def cancel(self, user_id: str, batch_id: str, now: float) -> bool:
@@ -196,7 +198,7 @@ class Batches:
                     "UPDATE array SET cancelled_at = ? WHERE cancelled_at IS NULL AND batch = ?",
                     (now, pk),
                 )
-            gates.ring(db, pks)
+            holding.ring(db, pks)
             return True
 
     def delete(self, user_id: str, batch_id: str | None, now: float) -> int:
@@ -206,7 +208,7 @@ class Batches:
             which = mine if batch_id is None else mine & (BatchRow.batch_id == batch_id)
             update = BatchRow.update(deleted_at=now).where(which).returning(BatchRow.pk)
             deleted = [row.pk for row in update.bind(db).execute()]
-            gates.ring(db, deleted)
+            holding.ring(db, deleted)
             return len(deleted)
 
     # --- reading --------------------------------------------------------------------------------
@@ -426,6 +428,7 @@ def _insert_batch(
         canary=batch.canary,
         depends_on=dependencies_json(batch.depends_on),
         retry=policy_json(batch.retry),
+        max_parallel=batch.max_parallel,
     )
     return int(insert.bind(db).execute())
 
@@ -444,8 +447,9 @@ def _insert_array(
         n_tasks=array.n_tasks,
         n_unfinished=array.n_tasks,
         state=ArrayState.BLOCKED if array.gates else ArrayState.INTENT,
-        gate=gates.words(array.gates),
+        gate=holding.words(array.gates),
         waiting=_first_word(array.gates),
+        throttle=array.throttle,
         created_at=now,
     )
     return int(insert.bind(db).execute())
@@ -455,7 +459,9 @@ def _first_word(kept: tuple[Gate, ...]) -> str:
     """What blocked jobs show until somebody has looked at their gates."""
     if Gate.PARENTS in kept:
         return PARENTS_WAIT
-    return CANARY_WAITS if kept else ""
+    if Gate.CANARY in kept:
+        return CANARY_WAITS
+    return THROTTLE_WAITS if kept else ""
 
 
 def _new_jobs(

@@ -10,7 +10,7 @@ import peewee
 
 from slurmbatch.model import JobChange, Status
 from slurmbatch.store import policy, summaries
-from slurmbatch.store.gates import ring
+from slurmbatch.store.holding import ring
 from slurmbatch.store.rows import CODE, FIRST_END, STATUSES
 
 STARTING, RUNNING = CODE[Status.STARTING], CODE[Status.RUNNING]

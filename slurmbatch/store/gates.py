@@ -7,20 +7,19 @@ looks at the gates of those batches, and at no others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import peewee
 
-from slurmbatch.errors import Fault, Invalid
-from slurmbatch.model import Batch, Dependency, DependencyType, Gate, Status
-from slurmbatch.store import summaries
+from slurmbatch.model import DependencyType, Gate, Status
+from slurmbatch.store import summaries, throttle
 from slurmbatch.store.database import Database
+from slurmbatch.store.holding import words
 from slurmbatch.store.rows import CODE, FIRST_END, TERMS
 
-NO_SUCH_BATCH = "You have no batch of this id."
 _DUE = """
-SELECT g.batch, b.batch_id, b.user_id, b.request_id, b.n_jobs, g.due
+SELECT g.batch, b.batch_id, b.user_id, b.request_id, b.n_jobs, b.max_parallel, g.due
 FROM gate g JOIN batch b ON b.pk = g.batch
 WHERE g.due > 0 AND g.batch > ? ORDER BY g.batch LIMIT 1
 """
@@ -42,10 +41,6 @@ WHERE a.batch = ? AND a.state = 'BLOCKED' AND a.gate = ? AND j.status < {FIRST_E
 GROUP BY j.array, j.task HAVING fails IS NOT NULL OR min(p.status = {CODE[Status.SUCCEEDED]})
 LIMIT ?
 """
-_RING = """
-UPDATE gate SET due = due + 1
-WHERE batch = ?1 OR batch IN (SELECT batch FROM dependency WHERE parent = ?1)
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +53,7 @@ class Due:
     user_id: str
     request_id: str
     n_jobs: int
+    max_parallel: int | None
     due: int
 
 
@@ -175,23 +171,30 @@ class Gates:
             if told:
                 _touch(db, pk)
 
-    def open(self, array: int, tasks: Sequence[int], tag: str, why: str) -> None:
+    def open(self, array: int, tasks: Sequence[int], tag: str, why: str) -> bool:
         """These jobs of the array are an intent from now on: itself, or, if they are a part of it,
-        a new one, named `tag`. `why` is what they show until Slurm has them."""
+        a new one, named `tag`. `why` is what they show until Slurm has them. False where the
+        throttle of its batch leaves no room for it."""
         with self._db.write() as db:
             row = db.execute_sql(
                 "SELECT batch, n_tasks FROM array WHERE pk = ? AND state = 'BLOCKED'", (array,)
             ).fetchone()
             if row is None or not tasks:
-                return
+                return True
+            room = throttle.room(db, row[0])
+            if room is not None and room < 1:
+                return False
+            share = None if room is None else min(room, len(tasks))
             if list(tasks) == list(range(1, row[1] + 1)):
                 db.execute_sql(
-                    "UPDATE array SET state = 'INTENT', gate = '', waiting = ? WHERE pk = ?",
-                    (why, array),
+                    "UPDATE array SET state = 'INTENT', gate = '', waiting = ?, throttle = ?"
+                    " WHERE pk = ?",
+                    (why, share, array),
                 )
             else:
-                _move(db, array, tasks, tag, why)
+                _move(db, array, tasks, tag, why, share)
             _touch(db, row[0])
+            return True
 
     def settle(self, due: Due) -> None:
         """All is done that had to be, unless something else has happened meanwhile."""
@@ -213,14 +216,17 @@ def _touch(db: peewee.SqliteDatabase, pk: int) -> None:
     summaries.refresh(db, [pk])
 
 
-def _move(db: peewee.SqliteDatabase, array: int, tasks: Sequence[int], tag: str, why: str) -> None:
+def _move(
+    db: peewee.SqliteDatabase, array: int, tasks: Sequence[int], tag: str, why: str,
+    share: int | None,
+) -> None:  # fmt: skip
     """So many jobs of the array become an intent of their own."""
     new = db.execute_sql(
         "INSERT INTO array"
-        f" (batch, ordinal, tag, n_tasks, n_unfinished, waiting, created_at, {TERMS})"
+        f" (batch, ordinal, tag, n_tasks, n_unfinished, waiting, throttle, created_at, {TERMS})"
         " SELECT batch, (SELECT max(ordinal) + 1 FROM array b WHERE b.batch = a.batch),"
-        f" ?1, ?2, ?2, ?3, created_at, {TERMS} FROM array a WHERE pk = ?4 RETURNING pk",
-        (tag, len(tasks), why, array),
+        f" ?1, ?2, ?2, ?3, ?4, created_at, {TERMS} FROM array a WHERE pk = ?5 RETURNING pk",
+        (tag, len(tasks), why, share, array),
     ).fetchone()[0]
     db.connection().cursor().executemany(
         "UPDATE job SET array = ?, task = ? WHERE array = ? AND task = ?",
@@ -231,79 +237,3 @@ def _move(db: peewee.SqliteDatabase, array: int, tasks: Sequence[int], tag: str,
         " state = CASE WHEN n_unfinished = ?1 THEN 'DONE' ELSE state END WHERE pk = ?2",
         (len(tasks), array),
     )
-
-
-# --- parts of others' transactions ----------------------------------------------------------------
-
-
-def build(db: peewee.SqliteDatabase, pk: int, batch: Batch) -> None:
-    """The gates of a new batch. Raises Invalid where one that it depends on is gone meanwhile."""
-    rows = [
-        (pk, ordinal, _parent(db, batch.user_id, each), each.batch_id, each.type)
-        for ordinal, each in enumerate(batch.depends_on)
-    ]
-    db.connection().cursor().executemany(
-        "INSERT INTO dependency (batch, ordinal, parent, parent_id, type) VALUES (?, ?, ?, ?, ?)",
-        rows,
-    )
-    db.execute_sql("INSERT INTO gate (batch) VALUES (?)", (pk,))
-
-
-def _parent(db: peewee.SqliteDatabase, user_id: str, dependency: Dependency) -> int:
-    row = db.execute_sql(
-        "SELECT pk FROM batch WHERE batch_id = ? AND user_id = ? AND deleted_at IS NULL",
-        (dependency.batch_id, user_id),
-    ).fetchone()
-    if row is None:
-        raise Invalid([Fault(dependency.pointer, NO_SUCH_BATCH)])
-    return int(row[0])
-
-
-def ring(db: peewee.SqliteDatabase, batches: Iterable[int]) -> None:
-    """Something has happened to these batches that may open or close gates: their own, and those
-    of what depends on them."""
-    db.connection().cursor().executemany(_RING, [(pk,) for pk in batches])
-
-
-def hold_back(db: peewee.SqliteDatabase, batch: int, arrays: Iterable[int]) -> None:
-    """For new arrays of a batch that is there already: what holds for the batch holds for them."""
-    also = _gates(db, batch)
-    moved = 0
-    for array in arrays:
-        row = db.execute_sql("SELECT gate FROM array WHERE pk = ?", (array,)).fetchone()
-        gates = also | {Gate(each) for each in row[0].split(",") if each}
-        if gates:
-            db.execute_sql(
-                "UPDATE array SET state = 'BLOCKED', gate = ? WHERE pk = ?", (words(gates), array)
-            )
-            moved += db.execute_sql(
-                f"UPDATE job SET status = {CODE[Status.PENDING]} WHERE array = ?"
-                f" AND status = {CODE[Status.SUBMITTED]}",
-                (array,),
-            ).rowcount
-    if moved:
-        db.execute_sql(
-            "UPDATE batch SET n_status_0 = n_status_0 - ?1, n_status_1 = n_status_1 + ?1"
-            " WHERE pk = ?2",
-            (moved, batch),
-        )
-        db.execute_sql(
-            "INSERT INTO gate (batch) VALUES (?) ON CONFLICT DO UPDATE SET due = due + 1", (batch,)
-        )
-
-
-def _gates(db: peewee.SqliteDatabase, batch: int) -> set[Gate]:
-    row = db.execute_sql("SELECT 1 FROM dependency WHERE batch = ? LIMIT 1", (batch,)).fetchone()
-    return {Gate.PARENTS} if row else set()
-
-
-def words(gates: Iterable[Gate]) -> str:
-    """As they stand in the database."""
-    return ",".join(sorted(gates))
-
-
-def forget(db: peewee.SqliteDatabase, pk: int) -> None:
-    """The records of a batch go."""
-    ring(db, [pk])
-    db.execute_sql("DELETE FROM gate WHERE batch = ?", (pk,))
-    db.execute_sql("DELETE FROM dependency WHERE batch = ?", (pk,))

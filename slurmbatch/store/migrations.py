@@ -273,4 +273,13 @@ CREATE INDEX batch_open ON batch (pk) WHERE finished_at IS NULL;
 CREATE INDEX batch_finished ON batch (finished_at) WHERE finished_at IS NOT NULL;
 """
 
-MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7, V8, V9)
+# One throttle for all arrays of a batch: the share of each, and what Slurm was told of it last.
+V10 = """
+ALTER TABLE batch ADD COLUMN max_parallel INTEGER;
+ALTER TABLE array ADD COLUMN throttle INTEGER;
+ALTER TABLE array ADD COLUMN throttle_told TEXT NOT NULL DEFAULT '';
+CREATE INDEX array_sharing ON array (batch)
+    WHERE throttle IS NOT NULL AND state NOT IN ('DONE', 'REFUSED');
+"""
+
+MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7, V8, V9, V10)

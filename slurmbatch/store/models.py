@@ -63,6 +63,7 @@ class BatchRow(Model):
     finished_at = FloatField(null=True)
     summary = TextField()
     depends_on = TextField()
+    max_parallel = IntegerField(null=True)
 
     class Meta:
         table_name = "batch"
@@ -103,6 +104,8 @@ class ArrayRow(Model):
     memory = IntegerField(null=True)
     time_limit = IntegerField(null=True)
     exclude = TextField()
+    throttle = IntegerField(null=True)
+    throttle_told = TextField()
     expected_start = FloatField(null=True)
 
     class Meta:

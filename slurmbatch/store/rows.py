@@ -49,6 +49,7 @@ BATCH_COLUMNS = (
     BatchRow.summary,
     BatchRow.depends_on,
     BatchRow.retry,
+    BatchRow.max_parallel,
     *BATCH_COUNTS,
 )
 # Seconds in each status that is no end.
@@ -112,8 +113,10 @@ ARRAY_COLUMNS = (
     ArrayRow.memory,
     ArrayRow.time_limit,
     ArrayRow.exclude,
+    ArrayRow.throttle,
 )
 PARENTS_WAIT = "DEPENDENCY: waits for other batches"
+THROTTLE_WAITS = "TIME: waits for other jobs of its batch, of which so many may run at once"
 CANARY_WAITS = "CANARY: waits for the first jobs of its batch, all of which have to succeed"
 AGAIN = "ACCEPTED: will be run again, waits to be handed to Slurm"
 # What holds for all that is cut off an array, too.
@@ -149,7 +152,7 @@ def batch_of(row: tuple[Any, ...]) -> Batch:
     """A row of BATCH_COLUMNS."""
     (batch_id, user_id, tool_id, name, n_jobs, filesystems, cpu, memory, slurm, created_at,
      version, n_submitted, cancelled_at, finished_at, canary, summary, depends_on, retry,
-     *counts) = row  # fmt: skip
+     max_parallel, *counts) = row  # fmt: skip
     return Batch(
         batch_id=batch_id,
         user_id=user_id,
@@ -168,6 +171,7 @@ def batch_of(row: tuple[Any, ...]) -> Batch:
         summary=summary,
         depends_on=_dependencies(depends_on),
         retry=policy_of(retry),
+        max_parallel=max_parallel,
     )
 
 
@@ -219,7 +223,7 @@ def array_of(row: tuple[Any, ...]) -> ArraySpec:
     """A row of ARRAY_COLUMNS."""
     (*plain, state, created_at, slurm_job_id, submitted_at, tries, tried_at, next_try_at, waiting,
      released_at, released_boot, expected_start, request_id, filesystems, cpu, memory, slurm,
-     cancelled_at, deleted_at, own_memory, own_time, exclude) = row  # fmt: skip
+     cancelled_at, deleted_at, own_memory, own_time, exclude, throttle) = row  # fmt: skip
     pk, batch_id, user_id, tool_id, ordinal, generation, tag, n_tasks = plain
     return ArraySpec(
         pk=pk,
@@ -245,6 +249,7 @@ def array_of(row: tuple[Any, ...]) -> ArraySpec:
         cancel=cancelled_at is not None or deleted_at is not None,
         request_id=request_id,
         exclude=exclude,
+        throttle=throttle,
         expected_start=expected_start,
     )
 

@@ -24,6 +24,7 @@ from slurmbatch.submitter.common import is_ahead, is_past, lives, say
 from slurmbatch.submitter.gates import Gates
 from slurmbatch.submitter.handover import HandOver
 from slurmbatch.submitter.terms import Terms
+from slurmbatch.submitter.throttles import Throttles
 from slurmbatch.submitter.turns import Turns
 
 __all__ = ["Submitter", "Terms"]
@@ -64,6 +65,7 @@ class Submitter:
         )  # fmt: skip
         self._gates = Gates(self.store, self.doorbell, self.elapsed)
         self._turns = Turns(self.store, self.doorbell, self._guarded, self._is_due)
+        self._throttles = Throttles(self.store, self.slurm, terms.repeat, self.look)
         self._adopted = terms
 
     def adopt(self, terms: Terms) -> None:
@@ -77,6 +79,7 @@ class Submitter:
         if not self.health.is_down("slurmctld"):
             try:
                 self._hand_over(now)
+                self._throttles.tick(now)
                 self._end_cancelled(now)
             except SlurmUnreachable as error:
                 self.handover.forget_absence()

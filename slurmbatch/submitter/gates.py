@@ -16,6 +16,7 @@ from slurmbatch.errors import SlurmbatchError
 from slurmbatch.journal import get
 from slurmbatch.model import ArrayState, DependencyType, Gate, JobChange, Status
 from slurmbatch.store import Blocked, Decided, Due, Parent, Store, new_tag
+from slurmbatch.store.rows import THROTTLE_WAITS
 from slurmbatch.submitter.handover import CANCELLED_EARLY
 from slurmbatch.submitter.verdicts import Verdict, of_canaries, of_counterpart, of_parent, together
 
@@ -60,6 +61,8 @@ class Gates:
                                    batch_id=due.batch_id)  # fmt: skip
 
     def _look(self, due: Due, now: float) -> None:
+        if due.max_parallel is not None:
+            self.store.throttles.widen(due.pk)
         unmet = self._unmet(due)
         done = [self._group(due, each, unmet, now) for each in self.store.gates.blocked(due.pk)]
         if all(done):
@@ -110,14 +113,25 @@ class Gates:
 
     def _open(self, due: Due, blocked: Blocked) -> bool:
         arrays = self.store.gates.arrays(due.pk, blocked, PORTION)
+        n_opened = 0
         for array in arrays:
-            self._let_go(array, sorted(self.store.arrays.unfinished(array)))
-        self._say("arrays may be handed over now", due, n_arrays=len(arrays))
-        return len(arrays) < PORTION
+            tasks = sorted(self.store.arrays.unfinished(array)) if self._has_room(due) else []
+            if not tasks or not self._let_go(array, tasks):
+                # Whatever makes room is due again.
+                self.store.gates.keep(due.pk, blocked, THROTTLE_WAITS)
+                break
+            n_opened += 1
+        if n_opened:
+            self._say("arrays may be handed over now", due, n_arrays=n_opened)
+        return n_opened < PORTION
 
-    def _let_go(self, array: int, tasks: Sequence[int]) -> None:
-        """These jobs of an array. Numbers of tasks have no gaps, so a part of it is a new one."""
-        self.store.gates.open(array, tasks, new_tag(self.store.instance), OPENED)
+    def _has_room(self, due: Due) -> bool:
+        return due.max_parallel is None or self.store.throttles.has_room(due.pk)
+
+    def _let_go(self, array: int, tasks: Sequence[int]) -> bool:
+        """These jobs of an array. Numbers of tasks have no gaps, so a part of it is a new one.
+        False where its batch's throttle has no room."""
+        return self.store.gates.open(array, tasks, new_tag(self.store.instance), OPENED)
 
     # --- job by job -----------------------------------------------------------------------------
 
@@ -145,10 +159,10 @@ class Gates:
         arrays = defaultdict(list)
         for each in ready:
             arrays[each.array].append(each.task)
-        for array, tasks in arrays.items():
-            self._let_go(array, tasks)
-        self._say("jobs that were blocked may be handed over", due,
-                  n_jobs=len(ready), n_arrays=len(arrays))  # fmt: skip
+        opened = [tasks for array, tasks in arrays.items() if self._let_go(array, tasks)]
+        if opened:
+            self._say("jobs that were blocked may be handed over", due,
+                      n_jobs=sum(map(len, opened)), n_arrays=len(opened))  # fmt: skip
 
     def _end_some(self, due: Due, failing: Sequence[Decided], now: float) -> None:
         changes = defaultdict(list)

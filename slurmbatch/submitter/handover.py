@@ -16,6 +16,7 @@ from slurmbatch.slurm import quirks
 from slurmbatch.slurm.port import SlurmPort
 from slurmbatch.states import ENDS
 from slurmbatch.store import Store, tag_like
+from slurmbatch.store.throttle import in_words
 from slurmbatch.submitter.common import is_held, is_past, lives, of, say
 from slurmbatch.submitter.room import Room
 from slurmbatch.submitter.terms import Terms
@@ -139,7 +140,8 @@ class HandOver:
         except SlurmAmbiguous as doubt:
             self._in_doubt(array, doubt, now)
         else:
-            self._accepted(array, submission.slurm_job_id, now)
+            told = in_words(request.throttle, self.store.recall("boot_time") or "")
+            self._accepted(array, submission.slurm_job_id, now, told)
 
     def _busy(self, array: ArraySpec, busy: SlurmBusy, now: float) -> None:
         self._answered.pop(array.pk, None)
@@ -171,10 +173,10 @@ class HandOver:
         why = f"WAITING: Slurm's answer is not clear yet ({doubt.detail})"
         self.wait(array, why, now, seconds=0.0)
 
-    def _accepted(self, array: ArraySpec, slurm_job_id: int, now: float) -> None:
+    def _accepted(self, array: ArraySpec, slurm_job_id: int, now: float, told: str = "") -> None:
         self._answered.pop(array.pk, None)
         self.room.accepted(array)
-        self.store.arrays.accepted(array.pk, slurm_job_id, now)
+        self.store.arrays.accepted(array.pk, slurm_job_id, now, told)
         self.doorbell.tell(array.batch_id)
         say("array handed to Slurm, held", array, slurm_job=slurm_job_id)
         fresh = self.store.arrays.get(array.pk)

@@ -59,6 +59,7 @@ class Terms:
             licences=tuple(each.licence for each in filesystems if each.licence),
             requeue=tool.requeue,
             exclude=array.exclude,
+            throttle=array.throttle,
             comment=f"slurmbatch batch={array.batch_id} user={array.user_id}",
         )
 

@@ -225,6 +225,7 @@ FAULTY: list[tuple[str, Any, str]] = [
       for name in ("owner", "uid", "user_id", "state", "batch_id", "status", "__proto__",
                    "--uid", "Cpu", "tool_id ")),
     ("tool_id", "rm -rf", "/tool_id"),
+    *(("max_parallel", value, "/max_parallel") for value in [*NO_NUMBERS, 0, -1, 2**31]),
     *(("depends_on", value, "/depends_on") for value in [*NO_ARRAYS, ["x"] * 101]),
     *(("depends_on", [value], "/depends_on/0")
       for value in (None, 1, True, 1.5, [], ["x"], "x" * 201)),

@@ -54,6 +54,7 @@ BATCH = {
     "expected_end": str,
     "depends_on": [{"batch_id": str, "type": str}],
     "retry": POLICY,
+    "max_parallel": int,
 }
 ARGS = {"samples": int, "seed": int}
 LISTED_JOB = {
@@ -125,7 +126,7 @@ def ended(batches: FakeBatches) -> str:
     batch = batches.add(
         "anna", 3, name="pi", n_submitted=3, version=7, finished_at=1_763_906_700.0,
         counts={Status.SUCCEEDED: 2, Status.FAILED: 1},
-        depends_on=(Dependency("01a", DependencyType.AFTERANY),),
+        depends_on=(Dependency("01a", DependencyType.AFTERANY),), max_parallel=3,
     )  # fmt: skip
     jobs = batches.jobs_of[batch.batch_id]
     jobs[2] = replace(

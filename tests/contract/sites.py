@@ -147,8 +147,8 @@ class FakeSite(Site):
             end = ENDS.get(array.request.script.splitlines()[1])
             if running and end is not None:
                 self.slurm.finish(array.job_id, *running, **end)
-            if any(task.state == "PENDING" for task in array.tasks.values()):
-                self.slurm.start(array.job_id)
+            if array.may_start:
+                self.slurm.start(array.job_id, *array.may_start)
 
     def now(self) -> float:
         return self.slurm.now

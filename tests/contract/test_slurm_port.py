@@ -68,6 +68,42 @@ class TestSubmitting:
         site.slurm.cancel(number)
 
 
+class TestThrottling:
+    def counts(self, site: Site, tag: str) -> dict[str, int]:
+        rows = site.live(tag)
+        return {state: len(numbers([row for row in rows if row.state == state]))
+                for state in {row.state for row in rows}}  # fmt: skip
+
+    def test_so_many_at_once_and_then_more(self, site: Site) -> None:
+        request = site.request(STAY, n=4, throttle=1)
+        number = site.run(request)
+        site.until(lambda: self.counts(site, request.tag) == {"RUNNING": 1, "PENDING": 3})
+        other = site.request()
+        site.run(other)
+        # What came later has run to its end: there is room, and still no more of it run.
+        site.until(lambda: site.states(other.tag) == {"COMPLETED"})
+        assert self.counts(site, request.tag) == {"RUNNING": 1, "PENDING": 3}
+        site.slurm.throttle(number, 3)
+        site.until(lambda: self.counts(site, request.tag) == {"RUNNING": 3, "PENDING": 1})
+        site.slurm.cancel(number)
+
+    def test_one_that_is_held_stays_held(self, site: Site) -> None:
+        request = site.request(n=4, throttle=1)
+        number = site.submit(request)
+        site.slurm.throttle(number, 2)
+        (row,) = site.live(request.tag)
+        assert (row.state, row.reason, row.priority) == ("PENDING", "JobHeldUser", 0)
+        assert row.tasks == ((1, 4),)
+        site.slurm.cancel(number)
+
+    def test_as_many_as_there_are_is_no_throttle(self, site: Site) -> None:
+        assert site.request(n=4, throttle=4).array == "1-4"
+        assert site.request(n=4, throttle=3).array == "1-4%3"
+
+    def test_one_that_is_not_there(self, site: Site) -> None:
+        site.slurm.throttle(4_000_000, 2)
+
+
 class TestFinding:
     def test_by_tag_while_it_is_held_and_once_it_has_ended(self, site: Site) -> None:
         request = site.request()
@@ -276,7 +312,8 @@ class TestTrouble:
         try:
             slurm = fragile.impatient()
             for ask in (slurm.live, slurm.facts, lambda: slurm.find(request.tag),
-                        lambda: slurm.release(number), lambda: slurm.cancel(number)):  # fmt: skip
+                        lambda: slurm.release(number), lambda: slurm.cancel(number),
+                        lambda: slurm.throttle(number, 2)):  # fmt: skip
                 with pytest.raises(SlurmUnreachable):
                     ask()
             with pytest.raises(SlurmAmbiguous):

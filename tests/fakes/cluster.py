@@ -38,7 +38,7 @@ class FakeTask:
 
 @dataclass
 class FakeArray:
-    """One submitted array, as slurmctld has it."""
+    """One submitted array, as slurmctld has it. `most`: so many of its tasks run at once."""
 
     job_id: int
     request: SubmitRequest
@@ -46,6 +46,20 @@ class FakeArray:
     submitted: float
     held: bool = True
     tasks: dict[int, FakeTask] = field(default_factory=dict)
+    most: int = 0
+
+    def __post_init__(self) -> None:
+        _, _, most = self.request.array.partition("%")
+        self.most = self.most or int(most or self.request.n_tasks)
+
+    @property
+    def may_start(self) -> list[int]:
+        """The numbers of the tasks that Slurm would start now, if it had room for all."""
+        if self.held:
+            return []
+        running = sum(task.state == "RUNNING" for task in self.tasks.values())
+        waiting = [task.number for task in self.tasks.values() if task.state == "PENDING"]
+        return waiting[: max(0, self.most - running)]
 
     def row(self, tasks: Collection[FakeTask]) -> JobReport:
         """The row of these tasks, which are alike, as squeue shows it."""

@@ -87,6 +87,14 @@ class FakeSlurm(FakeCluster):
         if with_fault:
             raise with_fault
 
+    def throttle(self, slurm_job_id: int, most: int) -> None:
+        with_fault = self._acts("throttle", (slurm_job_id, most))
+        array = self._newest(slurm_job_id)
+        if array is not None:
+            array.most = most
+        if with_fault:
+            raise with_fault
+
     def cancel(self, slurm_job_id: int) -> None:
         with_fault = self._acts("cancel", slurm_job_id)
         array = self._newest(slurm_job_id)

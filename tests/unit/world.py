@@ -46,7 +46,7 @@ _TASK = re.compile(r"^(\d+)\) i=(\d+);", re.MULTILINE)
 _BATCH = re.compile(r"^b=(\S+)$", re.MULTILINE)
 
 
-MORTAL = ("arrays", "batches", "gates", "retries", "queue", "slurm")
+MORTAL = ("arrays", "batches", "gates", "retries", "queue", "throttles", "slurm")
 
 
 class Killed(BaseException):
@@ -111,7 +111,8 @@ class World:
         self.store = open_store(self.directory / "state" / "x.sqlite", exclusive=True)
         self.health, self.doorbell = Health(), Doorbell()
         store = _Mortals(self.store, self.fate, self.mortal, self.only)
-        slurm = Mortal(self.slurm, self.fate) if "slurm" in self.mortal else self.slurm
+        is_mortal = "slurm" in self.mortal
+        slurm = Mortal(self.slurm, self.fate, self.only) if is_mortal else self.slurm
         terms = Terms(
             tools={"t": TOOL, "again": AGAIN},
             filesystems={"scratch": Filesystem("scratch", "/scratch", feature="scratch")},
@@ -218,7 +219,7 @@ class _Mortals:
         self, store: Any, fate: Fate, mortal: Collection[str], only: Collection[str]
     ) -> None:
         self._store = store
-        for name in ("arrays", "batches", "gates", "retries", "queue"):
+        for name in set(MORTAL) - {"slurm"}:
             subject = getattr(store, name)
             setattr(self, name, Mortal(subject, fate, only) if name in mortal else subject)
 
