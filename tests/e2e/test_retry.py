@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
+import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -243,6 +246,25 @@ class TestRetry:
         assert api.ended(batch_id) == {"FAILED": 2}
         assert api.job(batch_id, 0)["attempt"] == 2
 
+    def test_killed_at_once_after_the_answer_it_is_made_once(
+        self, api: Api, tmp_path: Path
+    ) -> None:
+        trace = tmp_path / "trace"
+        batch_id = api.submit(
+            tool_id="probe", fixed_args={"trace": str(trace), "exit_code": 3},
+            variable_args=[{"print": str(number)} for number in range(10)],
+        )  # fmt: skip
+        api.ended(batch_id)
+        for runs in (2, 3):
+            key = {"Idempotency-Key": f"{batch_id}-{runs}"}
+            assert retry(api, batch_id, {}, **key).status_code == 202
+            api.box.kill("slurmbatch", signal.SIGKILL)
+            api.box.start_daemon()
+            assert retry(api, batch_id, {}, **key).status_code == 202
+            assert api.ended(batch_id) == {"FAILED": 10}
+            assert Counter(trace.read_text().split()) == {str(n): runs for n in range(10)}
+            assert {api.job(batch_id, n)["attempt"] for n in range(10)} == {runs}
+
 
 class TestCanary:
     def test_the_others_go_when_the_first_have_succeeded(self, api: Api, tmp_path: Path) -> None:
@@ -344,7 +366,12 @@ class TestPolicy:
         first = api.job(batch_id)
         node = f"nodename={first['node_list']}"
         api.box.run(["scontrol", "update", node, "state=down", "reason=test"])
-        api.until(batch_id, lambda _: api.job(batch_id)["attempt"] == 2)
+        # Killed again and again until it has seen that, it makes one retry of it.
+        while api.job(batch_id)["attempt"] == 1:
+            api.box.kill("slurmbatch", signal.SIGKILL)
+            api.box.start_daemon()
+            time.sleep(4)
+        assert api.job(batch_id)["attempt"] == 2
         # slurmd may have registered again meanwhile, and there is nothing left to resume.
         api.box.run(["scontrol", "update", node, "state=resume"], check=False)
         api.until(batch_id, lambda each: each["submitted_jobs"]["RUNNING"] == 1)

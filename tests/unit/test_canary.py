@@ -204,7 +204,7 @@ class TestRetried:
 
 
 @pytest.mark.parametrize("good", [True, False])
-@pytest.mark.parametrize("step", range(0, 80, 2))
+@pytest.mark.parametrize("step", range(0, 78, 3))
 def test_killed_at_every_step(tmp_path: Path, step: int, good: bool) -> None:
     world = World(tmp_path, claims=True, array_size=3)
     batch_id = world.post(6, canary=2)

@@ -11,7 +11,15 @@ from typing import Any
 import pytest
 
 from slurmbatch.errors import Invalid
-from slurmbatch.model import ArrayState, NewRetryPolicy, Retry, RetryPolicy, Status
+from slurmbatch.model import (
+    ArrayState,
+    Dependency,
+    DependencyType,
+    NewRetryPolicy,
+    Retry,
+    RetryPolicy,
+    Status,
+)
 from slurmbatch.store.policy import FREE_AT_MOST, Ended, decide
 from slurmbatch.store.usage import Used
 
@@ -251,6 +259,32 @@ class TestInBetween:
         world.tick()
         assert world.counts(batch_id) == {FAILED: 5}
 
+    def test_what_depends_on_it_waits_for_the_last_attempt(self, world: World) -> None:
+        parent = world.post(2, retry=GROWS)
+        children = [
+            world.post(2, retry=GROWS, depends_on=(Dependency(parent, kind),))
+            for kind in DependencyType
+        ]  # fmt: skip
+        ends(world, "OUT_OF_MEMORY", 1)
+        for _ in range(3):
+            world.tick()
+        waiting = [world.job(child) for child in children]
+        assert {job.status for job in waiting} == {Status.PENDING}
+        assert {job.reason.partition(":")[0] for job in waiting} == {"DEPENDENCY"}
+        world.until_ended(parent, *children)
+        assert all(world.counts(each) == {Status.SUCCEEDED: 2} for each in (parent, *children))
+
+    def test_a_child_that_is_tried_again_waits_for_nobody_any_more(self, world: World) -> None:
+        parent = world.post(1)
+        child = world.post(1, retry=GROWS, depends_on=(Dependency(parent, DependencyType.AFTEROK),))
+        world.until_ended(parent)
+        world.tick()
+        world.batches.delete(ALICE, parent)
+        ends(world, "OUT_OF_MEMORY")
+        world.until_ended(child)
+        assert world.counts(child) == {Status.SUCCEEDED: 1}
+        assert world.job(child).attempt == 2
+
     def test_many_at_once_are_one_array_for_each_kind(self, world: World) -> None:
         batch_id = world.post(20, retry=GROWS)
         for _ in range(3):
@@ -297,7 +331,7 @@ class TestWhatItIs:
         assert (again[0].exclude, again[1]) == ("n9", (0, 1))
 
 
-@pytest.mark.parametrize("step", range(0, 110, 2))
+@pytest.mark.parametrize("step", range(0, 108, 3))
 def test_killed_at_every_step_each_end_is_tried_again_once(tmp_path: Path, step: int) -> None:
     world = World(tmp_path, claims=True)
     batch_id = world.post(3, retry=GROWS)
