@@ -23,9 +23,12 @@ from slurmbatch.store.idempotency import Idempotency, earlier, remember
 from slurmbatch.store.rows import CANARY_WAITS, FIRST_END, STATUSES
 
 _FAILED = len(STATUSES) - 1
+# With the batch in each row, and a + before what it compares, SQLite goes from here to the jobs,
+# not through all jobs of the batch.
 _AGAIN_TABLE = """
 CREATE TEMP TABLE IF NOT EXISTS again (
-    idx INTEGER PRIMARY KEY, array INTEGER, task INTEGER, counted INTEGER, free INTEGER
+    idx INTEGER PRIMARY KEY, batch INTEGER, array INTEGER, task INTEGER, counted INTEGER,
+    free INTEGER
 )
 """
 # What Slurm never had was no run.
@@ -35,7 +38,8 @@ INSERT OR REPLACE INTO attempt (batch, idx, attempt, reason, slurm_state, start_
 SELECT job.batch, job.idx, job.earlier + job.restarts + 1, job.reason, job.slurm_state,
     job.start_time, job.stop_time, job.exit_code, job.signal, job.node_list, job.array, job.task,
     job.max_rss, job.cpu_time, job.usage_due
-FROM temp.again t JOIN job ON job.batch = ? AND job.idx = t.idx JOIN array a ON a.pk = job.array
+FROM temp.again t JOIN job ON job.batch = +t.batch AND job.idx = +t.idx
+    JOIN array a ON a.pk = job.array
 WHERE a.slurm_job_id IS NOT NULL
 """
 _PUT_BACK = """
@@ -44,7 +48,8 @@ UPDATE job SET array = t.array, task = t.task, status = 0, reason = '', slurm_st
     earlier = job.earlier + (a.slurm_job_id IS NOT NULL) * (job.restarts + 1), restarts = 0,
     counted = t.counted, free = t.free, never_runs = 0, expected_start = NULL, max_rss = NULL,
     cpu_time = NULL, usage_due = NULL, status_since = ?
-FROM temp.again t, array a WHERE job.batch = ? AND job.idx = t.idx AND a.pk = job.array
+FROM temp.again t, array a
+WHERE job.batch = +t.batch AND job.idx = +t.idx AND a.pk = job.array
 """
 _COUNT = """
 UPDATE batch SET n_status_0 = n_status_0 + ?2, n_status_6 = n_status_6 - ?2,
@@ -113,13 +118,13 @@ def put_back(
         array = _insert(db, batch, piece, now)
         made.append(array)
         cursor.executemany(
-            "INSERT INTO temp.again VALUES (?, ?, ?, ?, ?)",
-            ((index, array, task, *tries.get(index, Tries()))
+            "INSERT INTO temp.again VALUES (?, ?, ?, ?, ?, ?)",
+            ((index, batch, array, task, *tries.get(index, Tries()))
              for task, index in enumerate(piece.jobs, start=1)),
         )  # fmt: skip
     is_stale = summaries.leave(db, batch)
-    n_handed_over = db.execute_sql(_KEEP_ATTEMPTS, (batch,)).rowcount
-    n_jobs = int(db.execute_sql(_PUT_BACK, (now, batch)).rowcount)
+    n_handed_over = db.execute_sql(_KEEP_ATTEMPTS).rowcount
+    n_jobs = int(db.execute_sql(_PUT_BACK, (now,)).rowcount)
     db.execute_sql(_COUNT, (batch, n_jobs if is_counted else 0, n_handed_over))
     hold_back(db, batch, made)
     if is_stale:

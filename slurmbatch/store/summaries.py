@@ -45,7 +45,7 @@ _PUT_BACK = f"""
 UPDATE reason SET n = reason.n - g.n,
     example = iif(example IN (SELECT idx FROM temp.again), NULL, example)
 FROM (SELECT job.reason AS reason, job.node_list AS node, count(*) AS n
-    FROM temp.again t JOIN job ON job.batch = ?1 AND job.idx = t.idx GROUP BY 1, 2) AS g
+    FROM temp.again t JOIN job ON job.batch = +t.batch AND job.idx = +t.idx GROUP BY 1, 2) AS g
 WHERE reason.batch = ?1 AND reason.status = {FAILED} AND reason.reason = g.reason
     AND reason.node = g.node
 """

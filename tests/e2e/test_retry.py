@@ -367,7 +367,8 @@ class TestPolicy:
         node = f"nodename={first['node_list']}"
         api.box.run(["scontrol", "update", node, "state=down", "reason=test"])
         # Killed again and again until it has seen that, it makes one retry of it.
-        while api.job(batch_id)["attempt"] == 1:
+        deadline = time.monotonic() + 90
+        while api.job(batch_id)["attempt"] == 1 and time.monotonic() < deadline:
             api.box.kill("slurmbatch", signal.SIGKILL)
             api.box.start_daemon()
             time.sleep(4)

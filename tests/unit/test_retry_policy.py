@@ -20,6 +20,7 @@ from slurmbatch.model import (
     RetryPolicy,
     Status,
 )
+from slurmbatch.store import again, summaries
 from slurmbatch.store.policy import FREE_AT_MOST, Ended, decide
 from slurmbatch.store.usage import Used
 
@@ -376,3 +377,14 @@ def test_what_was_claimed_is_claimed_anew(tmp_path: Path) -> None:
     assert len({each.tag for each in requests(world)}) == 2
     assert world.runs == {(batch_id, 0): 1}
     world.store.close()
+
+
+def test_one_job_of_a_large_batch_is_put_back_without_a_look_at_the_others(world: World) -> None:
+    world.post(1, retry=GROWS)
+    ends(world, "OUT_OF_MEMORY")
+    with world.store._db.write() as db:
+        for statement, values in (
+            (again._KEEP_ATTEMPTS, ()), (again._PUT_BACK, (0.0,)), (summaries._PUT_BACK, (1,)),
+        ):  # fmt: skip
+            plan = [row[3] for row in db.execute_sql(f"EXPLAIN QUERY PLAN {statement}", values)]
+            assert "SEARCH job USING PRIMARY KEY (batch=? AND idx=?)" in plan
