@@ -14,9 +14,10 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePath
 
-from slurmbatch.arguments import environment
+from slurmbatch.arguments import as_text, environment
 from slurmbatch.model import ArgValue, Filesystem, Tool
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -55,8 +56,12 @@ def setting_for(
     return Setting(batch_id, environment(tool, fixed_args), work_dir, paths, claims)
 
 
-def task_for(tool: Tool, index: int, own_args: Mapping[str, ArgValue]) -> Task:
-    return Task(index, environment(tool, own_args))
+def tasks_for(tool: Tool, own: Iterable[tuple[int, Mapping[str, ArgValue]]]) -> Iterator[Task]:
+    """A task for each job's index and own arguments. There may be a million of them."""
+    names = frozenset(each.name for each in tool.parameters)
+    for index, args in own:
+        variables = {name: as_text(value) for name, value in args.items() if name in names}
+        yield Task(index, variables)
 
 
 HEAD = """\
@@ -111,9 +116,14 @@ def quote(text: str) -> str:
 def assignments(environment: Mapping[str, str]) -> str:
     """`name=value` words for env(1). Raises ValueError for a name that is no identifier."""
     for name in environment:
-        if not _NAME.fullmatch(name):
+        if not _is_name(name):
             raise ValueError(f"not a name of an environment variable: {name!r}")
-    return " ".join(quote(f"{name}={value}") for name, value in environment.items())
+    return " ".join([quote(f"{name}={value}") for name, value in environment.items()])
+
+
+@lru_cache(maxsize=1024)
+def _is_name(text: str) -> bool:
+    return _NAME.fullmatch(text) is not None
 
 
 def task_line(number: int, task: Task) -> str:

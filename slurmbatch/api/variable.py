@@ -52,8 +52,8 @@ class VariableArgs:
             self.rows.close()
 
     def _keep(self, element: Any, pointer: str, size: int) -> None:
-        faults = list(islice(argument_faults(element, pointer), MAX_FAULTS - len(self.faults)))
-        if faults:
+        if not _is_plain(element):
+            faults = list(islice(argument_faults(element, pointer), MAX_FAULTS - len(self.faults)))
             self.faults += faults
             element = good_arguments(element, pointer, {fault.pointer for fault in faults})
         self._size += size
@@ -64,6 +64,24 @@ class VariableArgs:
                 spool.append(each)
             self.rows = spool
         self.rows.append(element)
+
+
+def _is_plain(element: object) -> bool:
+    """Whether it is right at the first glance, as nearly all are."""
+    if type(element) is not dict:
+        return False
+    for name, value in element.items():
+        if type(value) is str:
+            if not value.isascii() or "\0" in value:
+                return False
+        elif type(value) not in _NUMBERS:
+            return False
+        if not name.isascii() or "\0" in name:
+            return False
+    return True
+
+
+_NUMBERS = (int, float, bool)
 
 
 def good_arguments(value: object, pointer: str, wrong: Collection[str]) -> Mapping[str, ArgValue]:

@@ -235,7 +235,7 @@ class Batches:
         setting = script.setting_for(
             tool, batch.batch_id, fixed_args, filesystems, rules.work_dir, claims
         )
-        tasks = (script.task_for(tool, index, args) for index, args in own)
+        tasks = script.tasks_for(tool, own)
         return list(
             script.split(
                 tool, setting, tasks, max_tasks=self._max_tasks(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -45,7 +44,7 @@ _JOBS_A_READ = 500
 _INDICES_A_READ = 20_000
 # Of one transaction of a new batch: a few hundredths of a second. Between two of them everybody who
 # waits for a turn to write is to get it.
-_JOBS_A_TRANSACTION = 10_000
+_JOBS_A_TRANSACTION, _JOBS_A_STATEMENT = 10_000, 1_000
 _PAUSE = 0.002
 
 
@@ -112,26 +111,27 @@ class Batches:
                 for ordinal, array in enumerate(arrays)
             ]
             jobs = _new_jobs(pk, zip(made, arrays, strict=True), _texts(variable_args))
-            summaries.refresh(db, [pk])
             if staged:
                 staging.hide(db, pk)
             else:
                 _insert_jobs(db, jobs)
+                summaries.refresh(db, [pk])
         return self._staged(batch, pk, jobs, idempotency) if staged else None
 
     def _staged(
         self,
         batch: Batch,
         pk: int,
-        jobs: Iterator[tuple[Any, ...]],
+        jobs: Iterator[tuple[int | str, ...]],
         idempotency: Idempotency | None,
     ) -> str | None:
         """The jobs of a large batch, which nobody sees before all of them are there: in portions,
         so that nobody waits long for a turn to write."""
         try:
-            while portion := list(islice(jobs, _JOBS_A_TRANSACTION)):
+            at_once = max(1, _JOBS_A_TRANSACTION // _JOBS_A_STATEMENT)
+            while portions := list(islice(jobs, at_once)):
                 with self._db.write() as db:
-                    _insert_jobs(db, iter(portion))
+                    _insert_jobs(db, portions)
                 time.sleep(_PAUSE)
             with self._db.write() as db:
                 if idempotency is not None:
@@ -141,6 +141,7 @@ class Batches:
                         return before
                     remember(db, batch.user_id, batch.batch_id, idempotency, batch.created_at)
                 staging.show(db, pk)
+                summaries.refresh(db, [pk])
                 holding.ring(db, [pk])
         except BaseException:
             with suppress(SlurmbatchError), self._db.write() as db:
@@ -466,16 +467,25 @@ def _first_word(kept: tuple[Gate, ...]) -> str:
 
 def _new_jobs(
     batch_pk: int, arrays: Iterable[tuple[int, NewArray]], arguments: Iterator[str]
-) -> Iterator[tuple[Any, ...]]:
-    """The rows of all jobs, in their order."""
-    index = itertools.count()
+) -> Iterator[tuple[int | str, ...]]:
+    """All jobs in their order, so many at a time, as _NEW_JOBS takes them."""
+    size, first = min(_JOBS_A_STATEMENT, _JOBS_A_TRANSACTION), 0
     for array_pk, array in arrays:
         status = CODE[Status.PENDING if array.gates else Status.SUBMITTED]
-        for task, args in enumerate(islice(arguments, array.n_tasks), start=1):
-            yield batch_pk, next(index), array_pk, task, args, status
+        own, task = islice(arguments, array.n_tasks), 1
+        while portion := list(islice(own, size)):
+            yield batch_pk, first, array_pk, task, status, f"[{','.join(portion)}]"
+            first, task = first + len(portion), task + len(portion)
 
 
-def _insert_jobs(db: peewee.SqliteDatabase, rows: Iterator[tuple[Any, ...]]) -> None:
-    db.connection().cursor().executemany(
-        "INSERT INTO job (batch, idx, array, task, args, status) VALUES (?, ?, ?, ?, ?, ?)", rows
-    )
+# SQLite takes a list of them apart in half the time in which Python hands over so many rows, and
+# lets go of the interpreter's lock for it.
+_NEW_JOBS = (
+    "INSERT INTO job (batch, idx, array, task, status, args)"
+    " SELECT ?1, ?2 + key, ?3, ?4 + key, ?5, value FROM json_each(?6)"
+)
+
+
+def _insert_jobs(db: peewee.SqliteDatabase, jobs: Iterable[tuple[int | str, ...]]) -> None:
+    for portion in jobs:
+        db.execute_sql(_NEW_JOBS, portion)

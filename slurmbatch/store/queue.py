@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from slurmbatch.model import ArraySpec
+from slurmbatch.store import summaries
 from slurmbatch.store.arrays import Arrays
 from slurmbatch.store.database import Database
 
@@ -63,6 +64,7 @@ class Queue:
             ).rowcount
             if told:
                 db.execute_sql("UPDATE batch SET version = version + 1 WHERE pk = ?", (batch,))
+                summaries.refresh(db, [batch])
 
     def in_slurm(self) -> int:
         """How many jobs Slurm has that have not ended."""

@@ -45,7 +45,7 @@ class Terms:
         setting = script.setting_for(
             tool, array.batch_id, fixed, filesystems, self.work_dir, claims
         )
-        tasks = [script.task_for(tool, index, args) for index, args in own]
+        tasks = list(script.tasks_for(tool, own))
         return SubmitRequest(
             tag=array.tag,
             script=script.render(tool, setting, tasks),

@@ -51,8 +51,7 @@ def _script(site: Site, n_jobs: int) -> str:
     setting = script.setting_for(
         tool, "0" * 26, batch["fixed_args"], [], site.box.paths.work, claims=None
     )
-    own = batch["variable_args"]
-    tasks = [script.task_for(tool, index, args) for index, args in enumerate(own)]
+    tasks = list(script.tasks_for(tool, enumerate(batch["variable_args"])))
     return script.render(tool, setting, tasks)
 
 

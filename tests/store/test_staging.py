@@ -11,7 +11,7 @@ import pytest
 
 from slurmbatch.errors import KeyReused, StoreFull
 from slurmbatch.model import ArrayState, Batch, Hardware, SlurmOptions, Status
-from slurmbatch.spool import Spool
+from slurmbatch.spool import Spool, compact
 from slurmbatch.store import Idempotency, NewArray, Store, new_id, open_store
 from slurmbatch.store import batches as module
 
@@ -80,6 +80,36 @@ def test_from_a_spool_as_it_is(store: Store, tmp_path: Path) -> None:
     assert create(store, spool) is None
     [batch] = store.batches.list("alice")
     assert [job.args for job in jobs(store, batch.batch_id)] == list(spool)
+
+
+ODD = [
+    1.0,
+    -0.0,
+    1e300,
+    5e-324,
+    0.1,
+    2**63 - 1,
+    -(2**63),
+    True,
+    "",
+    "ä\u2028😀\x7f",
+    'q"\\/\n\t',
+    "1",
+]
+
+
+@pytest.mark.parametrize("most", [5, 10, 1000])
+def test_every_argument_is_kept_as_it_is(
+    store: Store, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(module, "_JOBS_A_TRANSACTION", most)
+    args = [{"a": ODD[n % len(ODD)], 'ö "': n} for n in range(N_JOBS)]
+    create(store, args)
+    [batch] = store.batches.list("alice")
+    kept = [job.args for job in jobs(store, batch.batch_id)]
+    assert list(map(repr, kept)) == list(map(repr, args))
+    texts = store._db.sql("SELECT args FROM job ORDER BY idx")
+    assert [text for (text,) in texts] == [compact(each) for each in args]
 
 
 def test_nobody_sees_a_part_of_it_and_everybody_gets_a_turn_to_write(store: Store) -> None:

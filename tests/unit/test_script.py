@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from slurmbatch import script
 from slurmbatch.model import Filesystem, Parameter, Tool
-from slurmbatch.script import Setting, Task, quote, render, setting_for, split, task_for
+from slurmbatch.script import Setting, Task, quote, render, setting_for, split, tasks_for
 
 # Prints its environment, each variable ended by a NUL.
 SHOW = "#!/bin/sh\nexec cat /proc/self/environ\n"
@@ -233,7 +233,7 @@ def test_only_declared_arguments_become_variables(tmp_path: Path) -> None:
         Parameter("N", "integer"), Parameter("OK", "boolean"), Parameter("X", "number"),
     ))  # fmt: skip
     made = setting_for(declared, "b1", {"N": 3, "LD_PRELOAD": "evil.so"}, [], tmp_path)
-    tasks = [task_for(declared, 0, {"OK": True, "X": 0.1, "PATH": "/evil"})]
+    tasks = list(tasks_for(declared, [(0, {"OK": True, "X": 0.1, "PATH": "/evil"})]))
     found = environment_of(render(declared, made, tasks))
     assert (found["N"], found["OK"], found["X"]) == ("3", "true", "0.1")
     assert found["PATH"] == SLURMD["PATH"]
