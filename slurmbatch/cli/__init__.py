@@ -34,7 +34,7 @@ ADMINS = {
         "slurmbatch.cli.check_config:check_config",
         "Check the settings, all of them.",
     ),
-    "admin": ("slurmbatch.cli.admin:admin", "For the service's administrators: API keys."),
+    "admin": ("slurmbatch.cli.admin:admin", "For the service's administrators."),
     "sandbox": ("slurmbatch.cli.sandbox:sandbox", "A private, real Slurm to try things out on."),
     "demo": ("slurmbatch.cli.demo:demo", "Run a 100-job batch and watch it end."),
 }

@@ -66,6 +66,16 @@ class Store(Section):
         default=Path("/var/lib/slurmbatch/slurmbatch.sqlite"),
         description="The SQLite file, on a local disk (SQLite does not work on NFS).",
     )
+    keep_days: int | None = Field(
+        default=None,
+        ge=1,
+        le=36_500,
+        description=(
+            "Days after its end for which a batch is kept; then it is removed, with what it "
+            "printed. Left out: until it is deleted."
+        ),
+        examples=[365],
+    )
 
 
 class Jobs(Section):

@@ -280,6 +280,7 @@ def _terms(settings: Settings, claims: Claims | None) -> Terms:
         work_dir=_work_dir(settings),
         claims=claims,
         absence_grace=settings.slurm.absence_grace,
+        keep_days=settings.store.keep_days,
     )
 
 

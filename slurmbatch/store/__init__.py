@@ -19,6 +19,7 @@ from slurmbatch.store.models import MetaRow
 from slurmbatch.store.outbox import Outbox
 from slurmbatch.store.queue import Queue
 from slurmbatch.store.throttle import Share, Throttles
+from slurmbatch.store.upkeep import Upkeep
 from slurmbatch.store.usage import Usages
 
 __all__ = [
@@ -58,6 +59,7 @@ class Store:
         self.retries = Retries(database)
         self.queue = Queue(database, self.arrays)
         self.figures = Figures(database)
+        self.upkeep = Upkeep(database)
 
     @property
     def instance(self) -> str:

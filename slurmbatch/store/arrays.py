@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
@@ -59,6 +60,9 @@ _ARRAYS = (
 )
 
 
+# How long, and of how many batches, the records are removed in one go.
+PURGE_SECONDS = 0.25
+_PURGED_AT_MOST = 500
 # In the words of the index, or SQLite would look at all arrays that there ever were.
 _OPEN = "a.state NOT IN ('DONE', 'REFUSED')"
 _OVER = frozenset((ArrayState.DONE, ArrayState.REFUSED))
@@ -276,32 +280,45 @@ class Arrays:
 
     # --- the end --------------------------------------------------------------------------------
 
-    def purge(self, now: float, portion: int = 5000) -> list[str]:
-        """Removes deleted batches of which nothing runs any more, a portion of jobs at a time.
+    def purge(self, now: float, portion: int = 5000, seconds: float = PURGE_SECONDS) -> list[str]:
+        """Removes deleted batches of which nothing runs any more, a portion of jobs at a time, for
+        no longer than that: thousands may have become too old at once.
 
         Gives the ids of those that are gone now. Their tags stay known.
         """
+        until = time.monotonic() + seconds
         over = self._db.sql(
             "SELECT pk, batch_id FROM batch WHERE deleted_at IS NOT NULL AND NOT EXISTS (SELECT 1"
             " FROM array WHERE array.batch = batch.pk AND state NOT IN ('DONE', 'REFUSED'))"
+            f" LIMIT {_PURGED_AT_MOST}"
         )
         gone = []
         for pk, batch_id in over:
-            with self._db.write() as db:
-                removed = db.execute_sql(
-                    "DELETE FROM job WHERE batch = ? AND idx IN"
-                    " (SELECT idx FROM job WHERE batch = ? LIMIT ?)",
-                    (pk, pk, portion),
-                ).rowcount
-                if removed < portion:
-                    _bury(db, "array.batch = ?", pk, now)
-                    db.execute_sql("DELETE FROM attempt WHERE batch = ?", (pk,))
-                    summaries.forget(db, pk)
-                    db.execute_sql("DELETE FROM array WHERE batch = ?", (pk,))
-                    holding.forget(db, pk)
-                    db.execute_sql("DELETE FROM batch WHERE pk = ?", (pk,))
-                    gone.append(batch_id)
+            while not (removed := self._remove(pk, now, portion)) and time.monotonic() < until:
+                pass
+            if removed:
+                gone.append(batch_id)
+            if time.monotonic() >= until:
+                break
         return gone
+
+    def _remove(self, pk: int, now: float, portion: int) -> bool:
+        """Removes some of a batch's jobs, or what is left of it: then True."""
+        with self._db.write() as db:
+            removed = db.execute_sql(
+                "DELETE FROM job WHERE batch = ? AND idx IN"
+                " (SELECT idx FROM job WHERE batch = ? LIMIT ?)",
+                (pk, pk, portion),
+            ).rowcount
+            if removed == portion:
+                return False
+            _bury(db, "array.batch = ?", pk, now)
+            db.execute_sql("DELETE FROM attempt WHERE batch = ?", (pk,))
+            summaries.forget(db, pk)
+            db.execute_sql("DELETE FROM array WHERE batch = ?", (pk,))
+            holding.forget(db, pk)
+            db.execute_sql("DELETE FROM batch WHERE pk = ?", (pk,))
+            return True
 
     def forget_tombstones(self, before: float) -> None:
         with self._db.write() as db:

@@ -98,7 +98,9 @@ class Database:
         try:
             self.writer = peewee.SqliteDatabase(
                 str(path), thread_safe=False, check_same_thread=False,
-                pragmas={**_PRAGMAS, "journal_mode": "wal", "synchronous": 2,
+                # In this order: the first, which lets a file give back what is free in it, is heard
+                # only before anything is written to a new one.
+                pragmas={"auto_vacuum": 2, **_PRAGMAS, "journal_mode": "wal", "synchronous": 2,
                          "journal_size_limit": 64 << 20},
             )  # fmt: skip
             self.reader = peewee.SqliteDatabase(
@@ -197,6 +199,12 @@ class Database:
         finally:
             fcntl.flock(self._gate, fcntl.LOCK_UN)
 
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[peewee.SqliteDatabase]:
+        """The writer outside of any transaction, while no other thread or process writes."""
+        with self._alone(), honest_errors(), self._gated():
+            yield self.writer
+
     def _migrate(self, exclusive: bool) -> None:
         with self._alone(), self._gated():
             version = int(self.writer.execute_sql("PRAGMA user_version").fetchone()[0])
@@ -293,6 +301,17 @@ def _hold(path: Path) -> IO[str]:
     holder.write(json.dumps(about))
     holder.flush()
     return holder
+
+
+@contextlib.contextmanager
+def holding(path: Path) -> Iterator[None]:
+    """Keeps any daemon from starting on this database. Raises AlreadyRunning."""
+    _prepare(path)
+    holder = _hold(path)
+    try:
+        yield
+    finally:
+        holder.close()
 
 
 def _locked(file: IO[str]) -> bool:

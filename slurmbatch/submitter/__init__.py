@@ -88,15 +88,23 @@ class Submitter:
         for batch_id in self.store.arrays.purge(now):
             remove_batch(self.handover.terms.log_dir, batch_id)
             _log.info("records of a deleted batch removed", batch_id=batch_id)
+        self.store.upkeep.give_back()
         if is_past(self._swept_at, 3600, now):
             self._swept_at = now
             self._sweep(now)
 
     def _sweep(self, now: float) -> None:
         self.store.arrays.forget_tombstones(now - TOMBSTONES_KEPT)
+        self._expire(now)
         if self.handover.terms.claims is not None:
             live = {each.tag for each in self.store.arrays.in_state(*OPEN)}
             self.handover.terms.claims.sweep(now, live.__contains__)
+
+    def _expire(self, now: float) -> None:
+        days = self.handover.terms.keep_days
+        count = 0 if days is None else self.store.upkeep.expire(now - days * 86400.0)
+        if count:
+            _log.info("batches that ended long ago are removed", n_batches=count, keep_days=days)
 
     def end_stray(self, slurm_job_id: int, tag: str, *, held: bool = True) -> None:
         """Something under a name of ours that shall not run (any more).

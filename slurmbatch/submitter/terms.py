@@ -31,6 +31,7 @@ class Terms:
     settle: float = 10.0
     repeat: float = 10.0
     longest_backoff: float = 120.0
+    keep_days: int | None = None
 
     def request(self, array: ArraySpec, store: Store) -> SubmitRequest | None:
         """What is to be submitted; None where its tool or a filesystem is no longer offered."""

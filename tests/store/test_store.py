@@ -489,10 +489,10 @@ class TestDeleting:
         batch_id = make(store, 25, per_array=25)
         store.batches.delete("alice", batch_id, NOW)
         store.arrays.end_all(store.arrays.of_batch(batch_id)[0].pk, ArrayState.DONE, "X", NOW)
-        assert store.arrays.purge(NOW, portion=10) == []
+        assert store.arrays.purge(NOW, portion=10, seconds=0) == []
         assert store._db.sql("SELECT count(*) FROM job") == [(15,)]
-        assert store.arrays.purge(NOW, portion=10) == []
-        assert store.arrays.purge(NOW, portion=10) == [batch_id]
+        assert store.arrays.purge(NOW, portion=10, seconds=0) == []
+        assert store.arrays.purge(NOW, portion=10, seconds=0) == [batch_id]
 
     def test_a_cancelled_one_keeps_its_first_time(self, store: Store) -> None:
         batch_id = make(store, 1)
