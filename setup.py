@@ -52,6 +52,7 @@ setup(
             "hypothesis>=6.100,<7",
             "import-linter>=2,<3",
             "mypy>=1.13,<3",
+            "openapi-python-client>=0.26,<1",
             "openapi-spec-validator>=0.7,<1",
             "pandas>=2.2,<4",
             "pytest>=8,<10",
