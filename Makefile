@@ -21,7 +21,7 @@ BIN = .venv/bin
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL = help
-.PHONY: help demo demo-down test test-versions lint bench chaos clean ready ready-dev ready-bench \
+.PHONY: help demo demo-down test test-versions lint docs bench chaos clean ready ready-dev ready-bench \
 	slurm-22.05 slurm-24.11 slurm-26.05
 
 help: ## This list
@@ -56,6 +56,10 @@ lint: ready-dev ## Lint, types and layering only
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: ready-dev ## The pages as a site, with the reference of all endpoints
+	@$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+	@echo "The site begins at docs/_build/html/index.html."
+
 bench: ready-bench ## Measure a POST, and all of it beside its peers; less of it: make bench QUICK=1
 	$(if $(QUICK),,@$(BIN)/pytest --benchmark-only -q tests/benchmarks/test_post.py)
 	@$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick)
@@ -65,7 +69,7 @@ chaos: ready-dev ## Kill and hang the daemon and Slurm at random: make chaos MIN
 
 clean: demo-down ## Remove whatever make has made here
 	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis \
-		.benchmarks build *.egg-info
+		.benchmarks build docs/_build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 ready:
