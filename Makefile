@@ -12,16 +12,17 @@ FOR_TESTS = systemd-analyze=systemd
 PYTHON ?=
 export PYTHON
 
-# What `make chaos` does; without a seed it draws one, and prints it.
+# What `make chaos` and `make soak` do; without a seed it draws one, and prints it.
 MINUTES ?= 10
 SEED ?=
 CLAIMS ?= both
+JOBS ?= 1000000
 
 BIN = .venv/bin
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL = help
-.PHONY: help demo demo-down test test-versions lint docs bench chaos clean ready ready-dev ready-bench \
+.PHONY: help demo demo-down test test-versions lint docs bench soak chaos clean ready ready-dev ready-bench \
 	slurm-22.05 slurm-24.11 slurm-26.05
 
 help: ## This list
@@ -63,6 +64,9 @@ docs: ready-dev ## The pages as a site, with the reference of all endpoints
 bench: ready-bench ## Measure a POST, and all of it beside its peers; less of it: make bench QUICK=1
 	$(if $(QUICK),,@$(BIN)/pytest --benchmark-only -q tests/benchmarks/test_post.py)
 	@$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick)
+
+soak: ready-bench ## Memory under work: make soak MINUTES=10 JOBS=1000000
+	@$(BIN)/python -m tests.benchmarks.soak --minutes $(MINUTES) --jobs $(JOBS)
 
 chaos: ready-dev ## Kill and hang the daemon and Slurm at random: make chaos MINUTES=10 SEED=1 CLAIMS=both
 	@$(BIN)/python -m tests.chaos --minutes $(MINUTES) --seed "$(SEED)" --claims $(CLAIMS)

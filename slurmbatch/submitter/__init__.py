@@ -132,7 +132,11 @@ class Submitter:
         return is_ahead(array.next_try_at, now, self.handover.terms.longest_backoff)
 
     def _is_due(self, array: ArraySpec, now: float) -> bool:
-        return not self._is_put_off(array, now) or self.handover.room.has_come(array)
+        if not self._is_put_off(array, now):
+            return True
+        # Before it has settled, it would only be looked up.
+        settled = is_past(array.tried_at, self.handover.terms.settle, now)
+        return settled and self.handover.room.has_come(array)
 
     def _guarded(self, pk: int, now: float) -> None:
         """A step of one array, whose trouble is no other array's."""

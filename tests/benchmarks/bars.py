@@ -65,12 +65,15 @@ def _slurmrestd(cells: Cells, clients: int, beside: str) -> list[Bar]:
 def of_the_rest(found: dict[str, Any], stored: int) -> list[Bar]:
     """Of what is no matter of reads a second."""
     by_size = {each["jobs"]: each for each in found["writes"]}
+    few, *_, many = found["large"]
     whole = found["lists"][-1]
     changed = [each for each in found["ticks"] if "have ended" in each["step"]]
     return [
         at_most("questions to Slurm per read", 0.0005, found["questions"]["questions_per_read"]),
         at_most(f"POST of {SMALL:,} jobs / sbatch --array", 2.0, by_size[SMALL]["ratio"]),
         at_most(f"seconds for a POST of {LARGE:,} jobs", 2.0, by_size[LARGE]["post_ms"] / 1000),
+        at_most(f"MiB at most for a POST of {many['jobs']:,} jobs / of {few['jobs']:,}", 1.25,
+                many["peak_mib"] / few["peak_mib"]),
         at_most(f"ms to the first byte of a list of {stored:,} jobs", 50, whole["first_byte_ms"]),
         at_most("MiB resident with it in the database, after the reads", 150,
                 found["daemon"]["memory_after_reads_mib"]),

@@ -14,7 +14,9 @@ def table(found: dict[str, Any]) -> str:
         _of("Lists of all jobs", found["lists"]),
         _of("Beside others", found["crowd"]),
         _of("New batches", found["writes"], leave=("posts_ms", "sbatches_ms")),
+        _of("Large batches in one POST", found["large"], leave=("read_ms", "write_ms")),
         _of("Looks of the poller", found["ticks"]),
+        _backends(found["backends"]),
         _of("From a change in Slurm to ours", [found["delay"]]),
         _of("The daemon on the large database", [found["daemon"]]),
         _questions(found["questions"]),
@@ -52,6 +54,11 @@ def _of(title: str, found: Sequence[dict[str, Any]], leave: Sequence[str] = ()) 
     names = [name for name in found[0] if name not in leave]
     head = [name.replace("_", " ") for name in names]
     return f"{title}\n" + _columns(head, [[number(row[name]) for name in names] for row in found])
+
+
+def _backends(found: dict[str, Any]) -> str:
+    title = f"pyslurm beside the commands, arrays of {found['tasks']} tasks ({found['pyslurm']})"
+    return _of(title, found["calls"])
 
 
 def _questions(found: dict[str, Any]) -> str:

@@ -12,8 +12,10 @@ from statistics import median
 from typing import Any
 
 from tests.benchmarks import bars, machine
+from tests.benchmarks.backends import backends
 from tests.benchmarks.crowd import crowd
 from tests.benchmarks.delay import delay
+from tests.benchmarks.large import large
 from tests.benchmarks.lists import whole_list
 from tests.benchmarks.load import Target
 from tests.benchmarks.peers import FORK_THREADS, Peers
@@ -62,6 +64,7 @@ class Run:
             self.found["crowd"] = crowd(two, many.path, self.scale.seconds)
         self._slow_reads(lives)
         self._asking(lives[0])
+        self._large()
         self.say("how soon the API tells of a change in Slurm")
         self.found["delay"] = delay()
         self.found["reads"] = self.cells.plain()
@@ -133,6 +136,13 @@ class Run:
         self.found["writes"] = writes(self.place, (1, SMALL, LARGE), self.scale.posts)
         self.say(f"looks of the poller at {self.scale.live_tasks:,} live tasks")
         self.found["ticks"] = ticks(self.directory / "ticks", self.scale.live_tasks)
+
+    def _large(self) -> None:
+        sizes = self.scale.large_batches
+        self.say(f"batches of up to {sizes[-1]:,} jobs in one POST")
+        self.found["large"] = large(self.directory / "large", sizes)
+        self.say("the commands beside pyslurm")
+        self.found["backends"] = backends(self.place.box, SMALL // 2, 2 * self.scale.posts - 1)
 
     def _start(self, stored: Stored) -> float:
         with stored.daemon(self.place.box) as (_, seconds):

@@ -23,6 +23,7 @@ class Scale:
     bare_threads: tuple[int, ...]
     posts: int
     live_tasks: int
+    large_batches: tuple[int, ...]
     window: float
 
 
@@ -38,6 +39,7 @@ FULL = Scale(
     bare_threads=(1, 2, 4),
     posts=4,
     live_tasks=100_000,
+    large_batches=(10_000, 100_000, 1_000_000),
     window=8.0,
 )
 QUICK = Scale(
@@ -52,5 +54,6 @@ QUICK = Scale(
     bare_threads=(1,),
     posts=1,
     live_tasks=20_000,
+    large_batches=(10_000, 50_000),
     window=3.0,
 )
