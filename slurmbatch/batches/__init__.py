@@ -140,8 +140,11 @@ class Batches:
     ) -> tuple[Batch, bool]:
         """Keeps the batch, and hears for a moment what Slurm says; False: it was there before.
 
-        Raises Invalid, KeyReused, Conflict (the key's batch is deleted), RefusedBySlurm.
+        Raises Invalid, KeyReused, Conflict (the key's batch is deleted), RefusedBySlurm,
+        Unavailable (no new ones are accepted).
         """
+        if not (idempotency_key and self._store.batches.has_made(caller.user_id, idempotency_key)):
+            self._refuse_while_drained()
         resolved, faults = self._resolve(caller, new)
         if resolved is None:
             raise Invalid(faults)
@@ -170,6 +173,12 @@ class Batches:
             return self.get(caller, batch.batch_id), True
         except NotFound:  # deleted by its owner in the meantime; it was made all the same
             return replace(batch, counts={Status.SUBMITTED: batch.n_jobs}), True
+
+    def _refuse_while_drained(self) -> None:
+        drained = self._store.operations.drained()
+        if drained is not None:
+            since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(drained[0]))
+            raise Unavailable(f"No new batches are accepted since {since}: {drained[1]}")
 
     def _made_before(self, caller: Caller, batch_id: str, request_id: str = "") -> Batch:
         """The batch of an earlier request, which may wait for Slurm's word on it still: what that

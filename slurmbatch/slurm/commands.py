@@ -9,6 +9,7 @@ forgotten sbatch submits something after a restart.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -138,6 +139,11 @@ class CommandSlurm:
     def version(self) -> str:
         """As the commands say it: `slurm-wlm 22.05.8`."""
         return self._ask("scontrol", "--version").stdout.strip()
+
+    def clock(self) -> float | None:
+        """The time by slurmctld's clock, in whole seconds; None where it is not told."""
+        found = re.search(r"^sdiag output at .*\((\d+)\)", self._ask("sdiag").stdout, re.MULTILINE)
+        return float(found[1]) if found else None
 
     def environment(self) -> dict[str, str]:
         """What Slurm's clients run in, and so what jobs get of it."""

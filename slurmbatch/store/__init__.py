@@ -16,6 +16,7 @@ from slurmbatch.store.idempotency import Idempotency
 from slurmbatch.store.ids import is_id, new_id, new_tag, tag_like
 from slurmbatch.store.keys import Keys
 from slurmbatch.store.models import MetaRow
+from slurmbatch.store.operations import Operations
 from slurmbatch.store.outbox import Outbox
 from slurmbatch.store.queue import Queue
 from slurmbatch.store.throttle import Share, Throttles
@@ -60,6 +61,7 @@ class Store:
         self.queue = Queue(database, self.arrays)
         self.figures = Figures(database)
         self.upkeep = Upkeep(database)
+        self.operations = Operations(database)
 
     @property
     def instance(self) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import click
 
-from slurmbatch.cli.admin import database
+from slurmbatch.cli.admin import database, operations
+from slurmbatch.cli.admin.doctor import doctor
 from slurmbatch.cli.admin.keys import key
 
 
@@ -14,6 +15,9 @@ def admin() -> None:
     """For the service's administrators."""
 
 
-admin.add_command(key)
-for each in (database.backup, database.restore, database.check, database.migrate, database.purge):
+for each in (
+    key, doctor, operations.trace,
+    operations.batches, operations.cancel, operations.drain, operations.resume,
+    database.backup, database.restore, database.check, database.migrate, database.purge,
+):  # fmt: skip
     admin.add_command(each)

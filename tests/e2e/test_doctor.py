@@ -1,0 +1,68 @@
+"""`slurmbatch admin doctor` on a real Slurm, with its canary."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slurmbatch.sandbox import Sandbox
+
+pytestmark = pytest.mark.slurm
+
+
+def ask(box: Sandbox, directory: Path, *options: str) -> tuple[int, dict[str, dict[str, Any]]]:
+    """The exit code, and the last finding of each check."""
+    for name in ("logs", "claims", "state", "tools.d"):
+        (directory / name).mkdir(exist_ok=True, mode=0o700)
+    file = directory / "slurmbatch.toml"
+    file.write_text(
+        f'[store]\npath = "{directory}/state/x.sqlite"\n'
+        f'[jobs]\nlog_dir = "{directory}/logs"\nclaims_dir = "{directory}/claims"\n'
+        f'work_dir = "{directory}"\n[slurm]\nconf = "{box.paths.slurm_conf}"\n'
+    )
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "slurmbatch",
+            "admin",
+            "doctor",
+            "--json",
+            *options,
+            "--config",
+            str(file),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    return done.returncode, {each["check"]: each for each in json.loads(done.stdout)}
+
+
+def test_all_is_well_and_the_canary_comes_back(cluster: Sandbox, tmp_path: Path) -> None:
+    code, found = ask(cluster, tmp_path, "--canary", "120")
+    assert code == 0, found
+    assert found["accounting"]["level"] == "ok"
+    assert found["clocks"]["level"] == "ok"
+    assert "released and logged, and made its claim" in found["canary"]["found"]
+    assert os.listdir(tmp_path / "logs") == os.listdir(tmp_path / "claims") == []
+    # It was no job of the service's, and none of it is left.
+    assert "slurmbatch-doctor" not in cluster.run(["squeue", "-h", "-o", "%j %T"]).stdout
+
+
+def test_a_canary_that_never_gets_its_turn_is_taken_back(cluster: Sandbox, tmp_path: Path) -> None:
+    cluster.run(["scontrol", "update", "PartitionName=main", "State=DOWN"])
+    try:
+        code, found = ask(cluster, tmp_path, "--canary", "3")
+    finally:
+        cluster.run(["scontrol", "update", "PartitionName=main", "State=UP"])
+    assert code == 1
+    assert "has not ended in time: PENDING" in found["canary"]["found"]
+    assert "PENDING" not in cluster.run(["squeue", "-h", "-o", "%j %T"]).stdout

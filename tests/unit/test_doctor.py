@@ -1,0 +1,195 @@
+"""`slurmbatch admin doctor`: each thing that can be wrong is found, and what to do is said."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from slurmbatch.cli import main
+from slurmbatch.store import open_store
+
+FACTS = """\
+MaxArraySize            = 1001
+MaxJobCount             = 10000
+MinJobAge               = 300 sec
+BOOT_TIME               = 2026-11-23T10:00:00
+ClusterName             = test
+"""
+PROGRAMS = {
+    "scontrol": f"""[ "$1" = --version ] && echo 'slurm-wlm 22.05.8' || cat <<'END'\n{FACTS}END""",
+    "squeue": "true",
+    "sacct": "true",
+    "sbatch": "exit 1",
+    "scancel": "true",
+    "sdiag": 'echo "sdiag output at Fri Nov 27 ($(date +%s))"',
+}
+
+
+class Site:
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        for name in ("state", "logs", "claims", "tools.d", "bin"):
+            (directory / name).mkdir(mode=0o700)
+        for name, text in PROGRAMS.items():
+            self.program(name, text)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.settings()
+        open_store(directory / "state" / "x.sqlite", exclusive=True).close()
+
+    def program(self, name: str, text: str) -> None:
+        path = self.directory / "bin" / name
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+
+    def settings(self, slurm: str = "", jobs: str = "") -> None:
+        (self.directory / "slurmbatch.toml").write_text(
+            f"[server]\nport = {self.port}\n"
+            f'[store]\npath = "{self.directory}/state/x.sqlite"\n'
+            f'[jobs]\nlog_dir = "{self.directory}/logs"\nclaims_dir = "{self.directory}/claims"\n'
+            f"max_jobs_per_batch = 10000\n{jobs}"
+            f'[slurm]\nbin_dir = "{self.directory}/bin"\ncommand_timeout = 5\n{slurm}'
+        )
+
+    def run(self, *options: str) -> Result:
+        file = str(self.directory / "slurmbatch.toml")
+        return CliRunner().invoke(main, ["admin", "doctor", *options, "--config", file])
+
+    def findings(self) -> dict[tuple[str, str], list[dict[str, str]]]:
+        """By check and level."""
+        found: dict[tuple[str, str], list[dict[str, str]]] = {}
+        for each in json.loads(self.run("--json").stdout):
+            found.setdefault((each["check"], each["level"]), []).append(each)
+        return found
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+def test_where_all_is_well(site: Site) -> None:
+    done = site.run()
+    assert done.exit_code == 0, done.output
+    assert "wrong" not in done.stdout
+    found = site.findings()
+    for check in (
+        "settings",
+        "directories",
+        "versions",
+        "database",
+        "commands",
+        "slurmctld",
+        "accounting",
+        "clocks",
+    ):
+        assert (check, "ok") in found
+    # No daemon runs here, which is worth a warning and no more.
+    assert "does not answer" in found["daemon", "warning"][0]["found"]
+
+
+def test_settings_with_mistakes_are_told_and_nothing_else(site: Site) -> None:
+    file = site.directory / "slurmbatch.toml"
+    file.write_text(file.read_text().replace("[server]", "[server]\ncolour = 1\nhost = 5"))
+    done = site.run()
+    assert done.exit_code == 1
+    assert [line.split()[:2] for line in done.stdout.splitlines()[::2]] == [
+        ["wrong", "settings"]
+    ] * 2
+
+
+@pytest.mark.parametrize(
+    ("break_it", "check", "found", "advice"),
+    [
+        (
+            lambda s: (s.directory / "state").chmod(0o755),
+            "directories",
+            "open to others",
+            "chmod go=",
+        ),
+        (
+            lambda s: (s.directory / "logs").chmod(0o777),
+            "directories",
+            "open to others",
+            "chmod go-w",
+        ),
+        (lambda s: (s.directory / "logs").rmdir(), "directories", "is not there", "install -d"),
+        (lambda s: (s.directory / "bin/sacct").unlink(), "commands", "sacct not found", "bin_dir"),
+        (
+            lambda s: s.program("scontrol", "echo no >&2; exit 1"),
+            "slurmctld",
+            "scontrol: no",
+            "munge",
+        ),
+        (lambda s: s.program("squeue", "echo away >&2; exit 1"), "slurmctld", "away", "slurm.conf"),
+        (lambda s: s.program("sacct", "exit 1"), "accounting", "sacct: exit 1", "slurmdbd"),
+        (lambda s: damage(s, b"no database at all" * 500), "database", "SQLite says", "restore"),
+        (lambda s: damage(s, b""), "database", "no database of slurmbatch", "restore"),
+        (lambda s: newer(s), "database", "has schema 9999", "newer"),
+    ],
+)
+def test_what_is_wrong(site: Site, break_it, check: str, found: str, advice: str) -> None:  # type: ignore[no-untyped-def]
+    break_it(site)
+    told = site.findings()
+    assert any(found in each["found"] and advice in each["advice"] for each in told[check, "wrong"])
+    assert site.run().exit_code == 1
+
+
+def damage(site: Site, content: bytes) -> None:
+    (site.directory / "state" / "x.sqlite").write_bytes(content)
+
+
+def newer(site: Site) -> None:
+    with closing(sqlite3.connect(site.directory / "state" / "x.sqlite")) as connection:
+        connection.execute("PRAGMA user_version = 9999")
+
+
+@pytest.mark.parametrize(
+    ("slurm", "jobs", "facts", "found"),
+    [
+        ("array_size = 5000\n", "", "", "MaxArraySize allows 1000"),
+        ("poll_interval_most = 200\n", "", "", "MinJobAge is 300"),
+        ("", "", "s/MaxJobCount.*/MaxJobCount = 500/", "MaxJobCount is 500"),
+    ],
+)
+def test_limits_that_do_not_go_together(
+    site: Site, slurm: str, jobs: str, facts: str, found: str
+) -> None:
+    site.settings(slurm, jobs)
+    if facts:
+        site.program("scontrol", f"( {PROGRAMS['scontrol']}\n) | sed '{facts}'")
+    assert any(found in each["found"] for each in site.findings()["slurmctld", "warning"])
+    assert site.run().exit_code == 0
+
+
+def test_clocks_that_differ(site: Site) -> None:
+    site.program("sdiag", 'echo "sdiag output at Fri Nov 27 ($(($(date +%s) - 90)))"')
+    (told,) = site.findings()["clocks", "warning"]
+    assert "off by" in told["found"]
+
+
+def test_without_claims_it_says_what_that_means(site: Site) -> None:
+    file = site.directory / "slurmbatch.toml"
+    lines = [line for line in file.read_text().splitlines() if "claims_dir" not in line]
+    file.write_text("\n".join(lines) + "\n")
+    (told,) = site.findings()["directories", "warning"]
+    assert "may run twice" in told["advice"]
+
+
+def test_a_canary_that_slurm_refuses_leaves_nothing(site: Site) -> None:
+    site.program(
+        "sbatch",
+        "echo 'sbatch: error: Batch job submission failed: Invalid qos specification' >&2; exit 1",
+    )
+    done = site.run("--canary", "5")
+    assert done.exit_code == 1
+    assert "Invalid qos specification" in done.stdout
+    assert os.listdir(site.directory / "logs") == os.listdir(site.directory / "claims") == []
