@@ -52,6 +52,8 @@ class Readings:
     def _requests(self) -> Iterator[Reading]:
         yield Reading("requests_waited", "Requests that have found no thread free.",
                       {(): self.waits.waited}, counts=True)  # fmt: skip
+        yield Reading("answers_aside", "Long polls and followed logs that wait for something.",
+                      {(): self.waits.aside})  # fmt: skip
         yield Reading("requests_waiting_most", "How many at once at most, since the start.",
                       {(): self.waits.depth})  # fmt: skip
 
@@ -68,6 +70,8 @@ class Readings:
                       counts=True)  # fmt: skip
         waiting: _Values = {(): self.figures.waiting_to_go()}
         yield Reading("batches_deleted", "Deleted batches whose records are there yet.", waiting)
+        yield Reading("notifications_pending", "Notifications that have not arrived yet.",
+                      {(): self.figures.notifications()})  # fmt: skip
         sizes = self.figures.sizes()
         parts: _Values = {("file",): sizes.file, ("log",): sizes.log, ("free",): sizes.free}
         yield Reading("database_bytes", "The file, its write-ahead log, what is free in it.", parts,

@@ -73,6 +73,10 @@ class Figures:
         rows = self._db.sql("SELECT count(*) FROM batch WHERE deleted_at IS NOT NULL")
         return int(rows[0][0])
 
+    def notifications(self) -> int:
+        """How many have not arrived yet."""
+        return int(self._db.sql("SELECT count(*) FROM outbox")[0][0])
+
     def sizes(self) -> Sizes:
         free = self._db.sql("PRAGMA freelist_count")[0][0] * self._db.sql("PRAGMA page_size")[0][0]
         path = self._db.path

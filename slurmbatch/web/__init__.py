@@ -59,8 +59,9 @@ class Web:
         """`listener` is a socket that listens already; left out, the settings say where to."""
         limit = min(server.connection_limit, _allow_files(server.connection_limit))
         self._socket = listener or listen("server", server.host, server.port)
-        self._lanes = Lanes(server.threads, waits or Waits())
-        self._waiting = Waiting(max(1, limit // _SHARE))
+        waits = waits or Waits()
+        self._lanes = Lanes(server.threads, waits)
+        self._waiting = Waiting(max(1, limit // _SHARE), waits)
         self._server = _make_server(app, server, self._socket, limit, self._lanes)
         self._server.waiting = self._waiting
         self.url = _url(self._socket)

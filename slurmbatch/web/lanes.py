@@ -49,6 +49,7 @@ class Waits:
         self._lock = threading.Lock()
         self.waited = 0
         self.depth = 0
+        self.aside = 0  # answers that wait for something to happen, and have no need of a thread
 
     def warning(self, _text: str, depth: int) -> None:
         with self._lock:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from slurmbatch.journal import get
+from slurmbatch.web.lanes import Waits
 
 _log = get("web")
 _KEY = "slurmbatch.waiting"
@@ -61,8 +62,9 @@ class Sleeper(Protocol):
 class Waiting:
     """All answers that wait. Each caller may have so many of them."""
 
-    def __init__(self, most_each: int) -> None:
+    def __init__(self, most_each: int, waits: Waits) -> None:
         self._most_each = most_each
+        self._waits = waits
         self._lock = threading.Lock()
         self._by_caller: Counter[str] = Counter()
         self._kinds = {kind: _Kind(kind, every, self) for kind, every in _EVERY.items()}
@@ -88,6 +90,7 @@ class Waiting:
             if self._is_closed:
                 return False
             self._by_caller[wait.who] += 1
+            self._waits.aside += 1
         self._kinds[wait.kind].add(sleeper, wait)
         return True
 
@@ -105,6 +108,7 @@ class Waiting:
 
     def forget(self, who: str) -> None:
         with self._lock:
+            self._waits.aside -= 1
             self._by_caller[who] -= 1
             if self._by_caller[who] <= 0:
                 del self._by_caller[who]

@@ -22,7 +22,7 @@ from slurmbatch.api import following
 from slurmbatch.config import Server
 from slurmbatch.errors import Unavailable
 from slurmbatch.model import Batch, Status
-from slurmbatch.web import Web
+from slurmbatch.web import Waits, Web
 from slurmbatch.web import waiting as waits
 from tests.api.conftest import Api
 from tests.api.fakes import FakeBatches
@@ -38,7 +38,8 @@ class Site:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
         self.batches = batches
-        self.web = Web(api.app, Server(port=self.port, **settings))
+        self.waits = Waits()
+        self.web = Web(api.app, Server(port=self.port, **settings), self.waits)
         self.web.start()
         self.is_up = True
 
@@ -454,7 +455,7 @@ def test_hundreds_who_wait_keep_nobody_from_being_served(api: Api, batches: Fake
                 connection = stack.enter_context(site.connect())
                 connection.request("GET", path, headers=ANNA)
                 into.append(connection)
-        until(lambda: site.waiting() == 400)
+        until(lambda: site.waiting() == 400 == site.waits.aside)
         assert threading.active_count() == threads
         assert resident() - memory < 60 * 1024 * 1024
         one = made[0].batch_id
@@ -475,4 +476,5 @@ def test_hundreds_who_wait_keep_nobody_from_being_served(api: Api, batches: Fake
         assert [each.read() for each in streams] == [b""] * 200
         assert threading.active_count() == threads
     until(lambda: site.waiting() == 0 and not site.web._server.active_channels)
+    assert site.waits.aside == 0
     site.stop()
