@@ -566,6 +566,24 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
+class Estimate:
+    """When and where Slurm would start something; None and "": it does not say."""
+
+    start: float | None = None
+    nodes: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What a batch would be that has not been made. `reason`: why Slurm would not take it now."""
+
+    batch: Batch
+    n_arrays: int
+    estimate: Estimate
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SlurmFacts:
     """What a cluster says of itself; asked at the start and now and then."""
 

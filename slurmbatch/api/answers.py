@@ -157,6 +157,27 @@ class BatchView(TypedDict):
     ]
 
 
+class TrialView(TypedDict):
+    """What a batch would be: a dry run, of which nothing is kept."""
+
+    tool_id: str
+    n_jobs: int
+    hardware: HardwareView
+    name: str
+    slurm: SlurmView
+    canary: int
+    depends_on: list[DependencyView]
+    retry: RetryPolicyView
+    max_parallel: int | None
+    n_arrays: Annotated[int, Field(description="Into how many job arrays it would be split.")]
+    expected_start: Annotated[
+        Time,
+        Field(description="When Slurm would start the first jobs, if nothing held them back here."),
+    ]
+    expected_nodes: Annotated[str, Field(description="And where.")]
+    reason: Annotated[str, Field(description="Why Slurm would not take it now; mostly empty.")]
+
+
 class ListedJob(TypedDict):
     """A job in a list."""
 

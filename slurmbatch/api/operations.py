@@ -70,6 +70,10 @@ _RETRY_KEY = Parameter(
     "header",
 )  # fmt: skip
 _REASON = {"type": "string", "enum": sorted(END_CLASSES)}
+_DRY_RUN = Parameter(
+    "dry_run", {"enum": ["0", "1"]},
+    "1: only check it, and ask Slurm; nothing is kept, and the key is not looked at.",
+)  # fmt: skip
 _NONE_MATCH = Parameter(
     "If-None-Match", _STRING, "The ETag of what is known already: 304 if it is still so.", "header"
 )
@@ -132,11 +136,12 @@ OPERATIONS: tuple[Operation, ...] = (
         {
             201: Answer("The new batch.", answers.BatchView, headers=("Location",)),
             200: Answer(
-                "The batch that this Idempotency-Key has made before.",
-                answers.BatchView, headers=("Location",),
+                "The batch that this Idempotency-Key has made before; or of a dry run what the "
+                "batch would be, without Location.",
+                answers.BatchView | answers.TrialView, headers=("Location",),
             ),
         },
-        (_KEY,), shapes.NewBatchBody, (400, 409, 413, 415, 422, 507),
+        (_KEY, _DRY_RUN), shapes.NewBatchBody, (400, 409, 413, 415, 422, 507),
     ),
     Operation(
         "DELETE", "/batches", "delete_batches",

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from slurmbatch.errors import Fault
 from slurmbatch.logs import JobLog
-from slurmbatch.model import Batch, Caller, Filesystem, Job, NewBatch, Retry, Status, Tool
+from slurmbatch.model import Batch, Caller, Filesystem, Job, NewBatch, Retry, Status, Tool, Trial
 
 
 class Batches(Protocol):
@@ -21,6 +21,7 @@ class Batches(Protocol):
     def check(
         self, caller: Caller, new: NewBatch, known: Collection[str] = ()
     ) -> builtins.list[Fault]: ...
+    def try_out(self, caller: Caller, new: NewBatch) -> Trial: ...
     def submit(
         self,
         caller: Caller,

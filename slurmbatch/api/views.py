@@ -12,6 +12,7 @@ from slurmbatch.api.answers import (
     AttemptView,
     BatchView,
     Counts,
+    DependencyView,
     FilesystemView,
     HardwareView,
     JobView,
@@ -24,6 +25,7 @@ from slurmbatch.api.answers import (
     Summary,
     Times,
     ToolView,
+    TrialView,
 )
 from slurmbatch.model import (
     Attempt,
@@ -35,6 +37,7 @@ from slurmbatch.model import (
     SlurmOptions,
     Status,
     Tool,
+    Trial,
 )
 from slurmbatch.summary import Facts
 
@@ -89,10 +92,33 @@ def batch(batch: Batch) -> BatchView:
         "version": batch.etag,
         "canary": batch.canary,
         **_summary(batch),
-        "depends_on": [{"batch_id": each.batch_id, "type": each.type} for each in batch.depends_on],
+        "depends_on": _dependencies(batch),
         "retry": _retry(batch.retry),
         "max_parallel": batch.max_parallel,
     }
+
+
+def trial(trial: Trial) -> TrialView:
+    batch = trial.batch
+    return {
+        "tool_id": batch.tool_id,
+        "n_jobs": batch.n_jobs,
+        "hardware": _hardware(batch),
+        "name": batch.name,
+        "slurm": _slurm(batch.slurm),
+        "canary": batch.canary,
+        "depends_on": _dependencies(batch),
+        "retry": _retry(batch.retry),
+        "max_parallel": batch.max_parallel,
+        "n_arrays": trial.n_arrays,
+        "expected_start": moment(trial.estimate.start),
+        "expected_nodes": trial.estimate.nodes,
+        "reason": trial.reason,
+    }
+
+
+def _dependencies(batch: Batch) -> list[DependencyView]:
+    return [{"batch_id": each.batch_id, "type": each.type} for each in batch.depends_on]
 
 
 def reasons(batch: Batch) -> list[ReasonView]:

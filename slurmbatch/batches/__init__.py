@@ -14,6 +14,7 @@ from slurmbatch.batches import parents
 from slurmbatch.batches.resolve import Offer, Resolved, resolve
 from slurmbatch.batches.retry import plan
 from slurmbatch.batches.throttle import shared
+from slurmbatch.batches.trial import Trials
 from slurmbatch.doorbell import Doorbell
 from slurmbatch.errors import (
     Fault,
@@ -37,6 +38,7 @@ from slurmbatch.model import (
     Retry,
     Status,
     Tool,
+    Trial,
     etag,
     parse_job_id,
 )
@@ -76,6 +78,7 @@ class Batches:
         doorbell: Doorbell,
         health: Health,
         clock: Callable[[], float] = time.time,
+        trials: Trials | None = None,
     ) -> None:
         self._store = store
         self._offer = offer
@@ -84,6 +87,7 @@ class Batches:
         self._health = health
         self._clock = clock
         self._began = clock()
+        self._trials = trials
 
     # --- what is offered ------------------------------------------------------------------------
 
@@ -145,18 +149,14 @@ class Batches:
         """
         if not (idempotency_key and self._store.batches.has_made(caller.user_id, idempotency_key)):
             self._refuse_while_drained()
-        resolved, faults = self._resolve(caller, new)
-        if resolved is None:
-            raise Invalid(faults)
-        batch = replace(self._batch(caller, resolved), depends_on=new.depends_on,
-                        max_parallel=new.max_parallel)  # fmt: skip
+        batch, resolved, arrays = self._made(caller, new)
         idempotency = Idempotency(idempotency_key, body_hash) if idempotency_key else None
         with self._doorbell.expect(batch.batch_id) as word:
             earlier = self._store.batches.create(
                 batch,
                 fixed_args=resolved.fixed_args,
                 variable_args=resolved.variable_args,
-                arrays=list(shared(self._arrays(batch, resolved), batch.max_parallel)),
+                arrays=arrays,
                 notify=resolved.notify,
                 idempotency=idempotency,
                 request_id=request_id,
@@ -179,6 +179,27 @@ class Batches:
         if drained is not None:
             since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(drained[0]))
             raise Unavailable(f"No new batches are accepted since {since}: {drained[1]}")
+
+    def try_out(self, caller: Caller, new: NewBatch) -> Trial:
+        """All that is checked of a new batch, and what Slurm would say of it; nothing is kept.
+
+        Raises Invalid, RefusedBySlurm, Unavailable, SlurmUnreachable.
+        """
+        if self._trials is None:
+            raise Unavailable("There is no dry run here.")
+        batch, resolved, arrays = self._made(caller, new)
+        return self._trials.of(
+            batch, resolved, arrays, self._offer.filesystems, self._rules.claims_dir
+        )
+
+    def _made(self, caller: Caller, new: NewBatch) -> tuple[Batch, Resolved, list[NewArray]]:
+        resolved, faults = self._resolve(caller, new)
+        if resolved is None:
+            raise Invalid(faults)
+        batch = replace(
+            self._batch(caller, resolved), depends_on=new.depends_on, max_parallel=new.max_parallel
+        )
+        return batch, resolved, list(shared(self._arrays(batch, resolved), batch.max_parallel))
 
     def _made_before(self, caller: Caller, batch_id: str, request_id: str = "") -> Batch:
         """The batch of an earlier request, which may wait for Slurm's word on it still: what that

@@ -97,6 +97,10 @@ class Operations(Sender):
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         return element((yield from self.send(Ask("POST", "/batches", json=body, headers=headers))))
 
+    def dry_run(self, body: Mapping[str, Any]) -> Steps[dict[str, Any]]:
+        ask = Ask("POST", "/batches", [("dry_run", "1")], json=body)
+        return element((yield from self.send(ask)))
+
     def one(self, path: str) -> Steps[dict[str, Any]]:
         return element((yield from self.send(Ask("GET", path))))
 

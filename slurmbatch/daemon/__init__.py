@@ -20,6 +20,7 @@ from slurmbatch import __version__, journal, notify
 from slurmbatch.api import create_app
 from slurmbatch.batches import Batches, Rules
 from slurmbatch.batches.resolve import Offer
+from slurmbatch.batches.trial import Trials
 from slurmbatch.claims import Claims
 from slurmbatch.config import Settings
 from slurmbatch.daemon.figures import Readings
@@ -122,11 +123,11 @@ def _serve(
     metrics = Metrics(Readings(store.figures, health, waits))
     slurm = observed(slurm, _told(metrics, health))
     workers, adopt = _workers(settings, store, slurm, health, doorbell, metrics)
-    batches = Replaceable(_batches(settings, store, health, doorbell))
+    batches = Replaceable(_batches(settings, store, slurm, health, doorbell))
     identity = Replaceable(Identity(store.keys, settings.auth.jwt))
 
     def apply(new: Settings) -> None:
-        made = _batches(new, store, health, doorbell), Identity(store.keys, new.auth.jwt)
+        made = _batches(new, store, slurm, health, doorbell), Identity(store.keys, new.auth.jwt)
         adopt(new)
         batches.now, identity.now = made
         journal.configure(new.log.level)
@@ -214,7 +215,9 @@ def _replace_dead(workers: Sequence[Worker]) -> None:
             worker.start()
 
 
-def _batches(settings: Settings, store: Store, health: Health, doorbell: Doorbell) -> Batches:
+def _batches(
+    settings: Settings, store: Store, slurm: SlurmPort, health: Health, doorbell: Doorbell
+) -> Batches:
     offer = Offer(
         tools=settings.tools,
         filesystems={each.id: each for each in settings.filesystems},
@@ -231,7 +234,10 @@ def _batches(settings: Settings, store: Store, health: Health, doorbell: Doorbel
         poll_late=late_after(settings.slurm.poll_interval_most),
         claims_dir=settings.jobs.claims_dir,
     )
-    return Batches(store, offer, rules, doorbell, health)
+    trials = Trials(
+        slurm, health, rules.log_dir, _work_dir(settings), max(1, settings.server.threads // 4)
+    )
+    return Batches(store, offer, rules, doorbell, health, trials=trials)
 
 
 def _workers(

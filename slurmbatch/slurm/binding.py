@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from slurmbatch.errors import SlurmAmbiguous, SlurmBusy, SlurmRefused, SlurmUnreachable
-from slurmbatch.model import JobReport, JobUsage, SlurmFacts, Submission
+from slurmbatch.model import Estimate, JobReport, JobUsage, SlurmFacts, Submission
 from slurmbatch.slurm import parse, quirks
 from slurmbatch.slurm.commands import CommandSlurm
 from slurmbatch.slurm.helper import ROW
@@ -60,6 +60,10 @@ class BindingSlurm:
         if answer.kind:
             raise refusal(answer)
         return Submission(answer.result)
+
+    def estimate(self, request: SubmitRequest) -> Estimate:
+        # pyslurm has no word for it.
+        return self.commands.estimate(request)
 
     def find(self, tag: str) -> list[JobReport]:
         if not tag:

@@ -25,7 +25,7 @@ from slurmbatch.errors import (
     SlurmRefused,
     SlurmUnreachable,
 )
-from slurmbatch.model import JobReport, JobUsage, SlurmFacts, Submission
+from slurmbatch.model import Estimate, JobReport, JobUsage, SlurmFacts, Submission
 from slurmbatch.slurm import parse, quirks
 from slurmbatch.slurm.port import SubmitRequest
 
@@ -74,7 +74,7 @@ class CommandSlurm:
         return facts
 
     def submit(self, request: SubmitRequest) -> Submission:
-        answer = self._sbatch(submit_arguments(request), request.script)
+        answer = self._sbatch(submit_arguments(request), request.script, self.submit_timeout)
         slurm_job_id = parse.submitted_id(answer.stdout)
         if answer.code == 0 and slurm_job_id is not None:
             return Submission(slurm_job_id)
@@ -85,6 +85,22 @@ class CommandSlurm:
             raise SlurmRefused(words)
         answered = "Batch job submission failed" in words and not quirks.NO_ANSWER.search(words)
         raise SlurmAmbiguous(words, answered=bool(answered))
+
+    def estimate(self, request: SubmitRequest) -> Estimate:
+        arguments = ["--test-only", *submit_arguments(request)]
+        try:
+            answer = self._sbatch(arguments, request.script, self.timeout)
+        except SlurmAmbiguous as silence:
+            raise SlurmUnreachable(silence.detail) from silence
+        if answer.code == 0:
+            return parse.estimate(answer.stderr)
+        words = answer.complaint.replace(quirks.TEST_FAILED, "")
+        if quirks.LIMITS_REACHED.search(words):
+            raise SlurmBusy(words)
+        answered = quirks.TEST_FAILED in answer.complaint and not quirks.NO_ANSWER.search(words)
+        if answered or any(refusal in words for refusal in quirks.REFUSALS):
+            raise SlurmRefused(words)
+        raise SlurmUnreachable(f"sbatch: {words or f'exit {answer.code}'}")
 
     def find(self, tag: str) -> list[JobReport]:
         rows = parse.live(*self._squeue("--me", f"--name={_named(tag)}"))
@@ -198,7 +214,7 @@ class CommandSlurm:
             raise SlurmUnreachable(f"{program}: {error.strerror}") from error
         return Answer(done.returncode, _decode(done.stdout), _decode(done.stderr))
 
-    def _sbatch(self, arguments: Sequence[str], script: str) -> Answer:
+    def _sbatch(self, arguments: Sequence[str], script: str, timeout: float) -> Answer:
         """Runs sbatch, but not longer than it has something to wait for."""
         # From a file in memory, not through a pipe, which Popen.communicate(timeout=…) would stop
         # feeding after its first wait (python/cpython, Lib/subprocess.py).
@@ -213,10 +229,10 @@ class CommandSlurm:
             except OSError as error:
                 raise SlurmUnreachable(f"sbatch: {error.strerror}") from error
         with process:
-            return self._heard(process)
+            return self._heard(process, timeout)
 
-    def _heard(self, process: subprocess.Popen[bytes]) -> Answer:
-        left = self.submit_timeout
+    def _heard(self, process: subprocess.Popen[bytes], timeout: float) -> Answer:
+        left = timeout
         while True:
             try:
                 stdout, stderr = process.communicate(timeout=min(1.0, left))

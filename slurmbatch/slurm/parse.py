@@ -10,7 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from slurmbatch.model import JobReport, JobUsage, SlurmFacts
+from slurmbatch.model import Estimate, JobReport, JobUsage, SlurmFacts
 
 # squeue -O fields, the tag (free text, anybody's) last. squeue(1).
 LIVE_FIELDS = (
@@ -281,3 +281,15 @@ def _sacct_state(text: str) -> tuple[str, int | None]:
     word, _, rest = text.partition(" ")
     by = _int(rest.removeprefix("by ").strip())
     return word.rstrip("+"), by
+
+
+_TO_START = re.compile(r"Job \d+ to start at (\S+)(?:.*? on nodes (\S+))?")
+
+
+def estimate(text: str) -> Estimate:
+    """What `sbatch --test-only` says of when and where; nothing where that cannot be read."""
+    match = _TO_START.search(text)
+    if match is None:
+        return Estimate()
+    at, nodes = match.groups()
+    return Estimate(float(at) if at.isascii() and at.isdigit() else None, nodes or "")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Protocol
 
-from slurmbatch.model import JobReport, JobUsage, SlurmFacts, SlurmOptions, Submission
+from slurmbatch.model import Estimate, JobReport, JobUsage, SlurmFacts, SlurmOptions, Submission
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,12 @@ class SlurmPort(Protocol):
 
         Raises `SlurmRefused` (for good), `SlurmBusy` (a limit; nothing was accepted) or
         `SlurmAmbiguous` (look it up with `find` before any second try).
+        """
+
+    def estimate(self, request: SubmitRequest) -> Estimate:
+        """When Slurm would start the array if it were submitted now, and released; it is not.
+
+        Raises `SlurmRefused` and `SlurmBusy` as `submit` would.
         """
 
     def find(self, tag: str) -> list[JobReport]:

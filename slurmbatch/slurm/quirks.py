@@ -65,6 +65,9 @@ NO_ANSWER = re.compile(
     r"|credential|not responding|message (?:receive|send) failure"
 )
 
+# What sbatch --test-only puts before Slurm's own words.
+TEST_FAILED = "allocation failure: "
+
 # sbatch sleeps by itself for up to two minutes when slurmctld is full; we would rather know.
 SLEEPS_BY_ITSELF = "sleeping and retrying"
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from slurmbatch import script
 from slurmbatch.claims import Claims
 from slurmbatch.model import ArraySpec, Filesystem, Tool
 from slurmbatch.places import array_parts, log_pattern
 from slurmbatch.slurm.port import SubmitRequest
+from slurmbatch.slurm.request import Wanted, request_for
 from slurmbatch.store import Store
 
 
@@ -39,30 +39,22 @@ class Terms:
         tool = self.tools.get(array.tool_id)
         if tool is None or any(name not in self.filesystems for name in names):
             return None
-        filesystems = [self.filesystems[name] for name in names]
         fixed, own = store.arrays.arguments(array.pk)
-        # A tool that is safe to run again needs no fence.
-        claims = self.claims.root / array.tag if self.claims and not tool.requeue else None
-        setting = script.setting_for(
-            tool, array.batch_id, fixed, filesystems, self.work_dir, claims
-        )
-        tasks = list(script.tasks_for(tool, own))
-        return SubmitRequest(
+        wanted = Wanted(
+            batch_id=array.batch_id,
+            user_id=array.user_id,
             tag=array.tag,
-            script=script.render(tool, setting, tasks),
-            n_tasks=array.n_tasks,
-            cpu=array.hardware.cpu,
-            memory=array.hardware.memory,
+            hardware=array.hardware,
+            options=array.slurm,
+            fixed_args=fixed,
             output=log_pattern(self.log_dir, array.batch_id, array.ordinal, array.generation),
             work_dir=self.work_dir,
-            options=array.slurm,
-            features=tuple(each.feature for each in filesystems if each.feature),
-            licences=tuple(each.licence for each in filesystems if each.licence),
-            requeue=tool.requeue,
+            # A tool that is safe to run again needs no fence.
+            claims=self.claims.root / array.tag if self.claims and not tool.requeue else None,
             exclude=array.exclude,
             throttle=array.throttle,
-            comment=f"slurmbatch batch={array.batch_id} user={array.user_id}",
         )
+        return request_for(tool, [self.filesystems[name] for name in names], wanted, own)
 
     def make_directories(self, array: ArraySpec) -> None:
         """For the array's logs and claims. Raises OSError."""

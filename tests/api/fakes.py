@@ -21,6 +21,7 @@ from slurmbatch.logs import JobLog
 from slurmbatch.model import (
     Batch,
     Caller,
+    Estimate,
     Filesystem,
     Hardware,
     HardwareLimits,
@@ -32,6 +33,7 @@ from slurmbatch.model import (
     SlurmOptions,
     Status,
     Tool,
+    Trial,
     parse_job_id,
 )
 
@@ -155,6 +157,16 @@ class FakeBatches:
         if earlier is not None and earlier[0] != body_hash:
             raise KeyReused
         return self.kept[earlier[1]] if earlier is not None else None
+
+    def try_out(self, caller: Caller, new: NewBatch) -> Trial:
+        self._asked("try_out")
+        if self.broken_submit is not None:
+            raise self.broken_submit
+        if self.check(caller, new):
+            raise Invalid(self.check(caller, new))
+        batch = self.add(caller.user_id, max(1, len(new.variable_args)), name=new.name)
+        del self.kept[batch.batch_id]
+        return Trial(batch, 2, Estimate(NOW, "node[1-2]"), "LIMIT: no room")
 
     def submit(
         self,

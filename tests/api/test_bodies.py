@@ -11,7 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from slurmbatch.api import shapes
-from slurmbatch.errors import RefusedBySlurm, SlurmUnreachable, StoreFull, StoreUnavailable
+from slurmbatch.errors import (
+    RefusedBySlurm,
+    SlurmbatchError,
+    SlurmUnreachable,
+    StoreFull,
+    StoreUnavailable,
+    Unavailable,
+)
 from slurmbatch.model import MAX_CPU, MAX_GPUS, MAX_MEMORY, MAX_TIME_LIMIT, NewBatch
 from tests.api.conftest import MAX_BODY, Api
 from tests.api.fakes import FakeBatches
@@ -147,6 +154,41 @@ def test_what_is_wrong_with_each_of_several_it_depends_on(api: Api) -> None:
     assert {each["pointer"] for each in answer.json["errors"]} == {
         "/depends_on/0", "/depends_on/2/batch_id", "/depends_on/2/type", "/depends_on/2/a~1b",
     }  # fmt: skip
+
+
+def test_a_dry_run_makes_nothing(api: Api, batches: FakeBatches) -> None:
+    answer = api.post("/batches?dry_run=1", GOOD, headers={"Idempotency-Key": "k"})
+    assert answer.status_code == 200
+    assert "location" not in answer.headers
+    assert batches.kept == {} and batches.keys == {}
+    assert batches.calls == ["try_out", "check"]
+    assert api.post("/batches?dry_run=0", GOOD).status_code == 201
+    assert api.post("/batches?dry_run=yes", GOOD).status_code == 400
+
+
+def test_the_mistakes_of_a_dry_run_are_those_of_a_batch(api: Api) -> None:
+    body = changed("hardware/cpu", 0)
+    dry, wet = api.post("/batches?dry_run=1", body), api.post("/batches", body)
+    assert dry.status_code == 422
+    assert dry.json["errors"] == wet.json["errors"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "kind"),
+    [
+        (RefusedBySlurm("no"), 422, "refused-by-slurm"),
+        (SlurmUnreachable("sbatch gave no answer in time"), 503, "slurm-unreachable"),
+        (Unavailable("too many"), 503, "unavailable"),
+    ],
+)
+def test_a_dry_run_that_slurm_does_not_like(
+    api: Api, batches: FakeBatches, error: SlurmbatchError, status: int, kind: str
+) -> None:
+    batches.broken_submit = error
+    answer = api.post("/batches?dry_run=1", GOOD)
+    assert (answer.status_code, answer.json["type"]) == (status, f"urn:slurmbatch:problem:{kind}")
+    assert answer.json["detail"] == error.detail
+    assert ("retry-after" in answer.headers) == (status == 503)
 
 
 def test_the_same_key_gives_the_same_batch(api: Api, batches: FakeBatches) -> None:

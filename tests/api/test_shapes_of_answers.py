@@ -173,6 +173,24 @@ def test_the_list_of_batches(api: Api, ended: str) -> None:
     ]  # fmt: skip
 
 
+def test_a_dry_run(api: Api) -> None:
+    answer = api.post("/batches?dry_run=1", {
+        "tool_id": "montecarlo-pi", "fixed_args": {"samples": 1}, "hardware": {"cpu": 1},
+    })  # fmt: skip
+    assert answer.status_code == 200
+    (trial,) = answer.json
+    assert list(trial) == [
+        "tool_id", "n_jobs", "hardware", "name", "slurm", "canary", "depends_on", "retry",
+        "max_parallel", "n_arrays", "expected_start", "expected_nodes", "reason",
+    ]  # fmt: skip
+    fits(trial["hardware"], HARDWARE)
+    fits(trial["slurm"], SLURM)
+    fits(trial["retry"], POLICY)
+    assert trial["n_arrays"] == 2
+    assert trial["expected_start"] == "2025-11-23T14:03:07Z"
+    assert (trial["expected_nodes"], trial["reason"]) == ("node[1-2]", "LIMIT: no room")
+
+
 def test_nothing_is_an_empty_array(api: Api, batches: FakeBatches) -> None:
     batches.add("berta")
     assert api.get("/batches").json == []

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 
-from slurmbatch.errors import SlurmAmbiguous
+from slurmbatch.errors import SlurmAmbiguous, SlurmUnreachable
 from slurmbatch.model import JobReport, SlurmOptions
 from slurmbatch.sandbox import Sandbox
 from slurmbatch.slurm.binding import BindingSlurm
@@ -55,7 +55,7 @@ class Site(ABC):
         """An array under a name of its own."""
         Site._made += 1
         made = SubmitRequest(
-            tag=f"sb-contract-{os.getpid()}-{Site._made}",
+            tag=f"sb-contract-{os.getpid()}-{Site._made:04}",  # none is the beginning of another
             script=f"#!/bin/bash\n{does}\n",
             n_tasks=n,
             cpu=1,
@@ -174,6 +174,7 @@ class FakeSite(Site):
 
     def hang_slurmctld(self) -> None:
         self.slurm.fail_next("submit", SlurmAmbiguous("Socket timed out"), done=True)
+        self.slurm.fail_next("estimate", SlurmUnreachable("Socket timed out"))
 
     def go_on(self) -> None: ...
 

@@ -68,6 +68,30 @@ class TestSubmitting:
         site.slurm.cancel(number)
 
 
+class TestTrying:
+    """What Slurm says of an array that it is not given."""
+
+    def test_it_says_when_it_would_start_and_has_nothing_of_it(self, site: Site) -> None:
+        request, before = site.request(), site.now()
+        estimate = site.slurm.estimate(request)
+        assert estimate.start is not None and estimate.start > before - 10
+        assert estimate.nodes
+        assert site.slurm.find(request.tag) == []
+
+    def test_what_it_would_refuse(self, site: Site) -> None:
+        with pytest.raises(SlurmRefused, match="Invalid job array specification") as raised:
+            site.slurm.estimate(site.request(n=site.slurm.facts().max_array_size))
+        assert not raised.value.detail.startswith("allocation failure")
+
+    def test_slurmctld_hangs(self, fragile: Site) -> None:
+        fragile.hang_slurmctld()
+        try:
+            with pytest.raises(SlurmUnreachable):
+                fragile.impatient().estimate(fragile.request())
+        finally:
+            fragile.go_on()
+
+
 class TestThrottling:
     def counts(self, site: Site, tag: str) -> dict[str, int]:
         rows = site.live(tag)
@@ -313,7 +337,8 @@ class TestTrouble:
             slurm = fragile.impatient()
             for ask in (slurm.live, slurm.facts, lambda: slurm.find(request.tag),
                         lambda: slurm.release(number), lambda: slurm.cancel(number),
-                        lambda: slurm.throttle(number, 2)):  # fmt: skip
+                        lambda: slurm.throttle(number, 2),
+                        lambda: slurm.estimate(request)):  # fmt: skip
                 with pytest.raises(SlurmUnreachable):
                     ask()
             with pytest.raises(SlurmAmbiguous):

@@ -19,7 +19,7 @@ from slurmbatch.errors import (
     SlurmRefused,
     SlurmUnreachable,
 )
-from slurmbatch.model import JobReport, JobUsage, SlurmFacts, Submission
+from slurmbatch.model import Estimate, JobReport, JobUsage, SlurmFacts, Submission
 from slurmbatch.slurm.port import SubmitRequest
 from slurmbatch.states import ENDS
 from tests.fakes.cluster import START, FakeArray, FakeCluster, FakeTask, ranges
@@ -63,6 +63,11 @@ class FakeSlurm(FakeCluster):
         if fault:
             raise fault[0]
         return Submission(array.job_id)
+
+    def estimate(self, request: SubmitRequest) -> Estimate:
+        self._asked("estimate", request)
+        self._check(request)
+        return Estimate(self.now + 60.0, "node1")
 
     def find(self, tag: str) -> list[JobReport]:
         if not tag:

@@ -14,7 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurmbatch import states
-from slurmbatch.model import Hardware, JobReport, JobUsage, SlurmFacts, SlurmOptions, Status
+from slurmbatch.model import (
+    Estimate,
+    Hardware,
+    JobReport,
+    JobUsage,
+    SlurmFacts,
+    SlurmOptions,
+    Status,
+)
 from slurmbatch.slurm import parse
 from slurmbatch.states import Context, explain
 from tests.record import NONCE, SITUATIONS
@@ -523,3 +531,23 @@ def test_mangled_use_crashes_nothing() -> None:
 @given(st.lists(st.sampled_from([*WORDS, ".batch", "00:01", "5M", "\n7_1"]), max_size=60))
 def test_use_of_the_right_words_in_any_order(words: list[str]) -> None:
     sane(list(parse.usage("".join(words), NONCE)))
+
+
+@pytest.mark.parametrize(
+    ("text", "estimate"),
+    [
+        ("sbatch: Job 9 to start at 1795745528 using 1 processors on nodes n1 in partition main\n",
+         Estimate(1795745528.0, "n1")),
+        ("sbatch: Job 9 to start at 1795745528 using 8 processors on nodes n[1-2,4]\n",
+         Estimate(1795745528.0, "n[1-2,4]")),
+        ("sbatch: a word of a plugin\nsbatch: Job 9 to start at 17 a partition main\n",
+         Estimate(17.0)),
+        ("sbatch: Job 9 to start at 2026-11-27T02:12:08 using 1 processors on nodes n1\n",
+         Estimate(None, "n1")),
+        ("sbatch: Job 9 to start at Unknown\n", Estimate()),
+        ("", Estimate()),
+    ],
+)  # fmt: skip
+def test_when_it_would_start(text: str, estimate: Estimate) -> None:
+    """The first as on 22.05; a time that is no number is none."""
+    assert parse.estimate(text) == estimate

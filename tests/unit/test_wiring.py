@@ -67,5 +67,5 @@ def test_a_wait_within_these_bounds_is_not_late(settings: Settings, store: Store
     health.ok("slurmctld", time.time())
     most = settings.slurm.poll_interval_most
     assert Readiness(store, health, most, "commands", Waits()).readyz()[0]
-    batches = _batches(settings, store, health, Doorbell())
+    batches = _batches(settings, store, FakeSlurm(), health, Doorbell())
     assert batches._rules.poll_late > most

@@ -11,6 +11,7 @@ from typing import Any
 
 from slurmbatch.batches import Batches, Rules
 from slurmbatch.batches.resolve import Offer
+from slurmbatch.batches.trial import Trials
 from slurmbatch.claims import Claims
 from slurmbatch.doorbell import Doorbell
 from slurmbatch.health import Health
@@ -136,7 +137,13 @@ class World:
             submit_wait=0.0, claims_dir=self.claims.root if self.claims else None,
         )  # fmt: skip
         self.batches = Batches(
-            store, offer, rules, self.doorbell, self.health, clock=lambda: self.slurm.now
+            store,
+            offer,
+            rules,
+            self.doorbell,
+            self.health,
+            clock=lambda: self.slurm.now,
+            trials=Trials(slurm, self.health, self.directory / "logs", self.directory),
         )
 
     def restart(self) -> None:

@@ -13,8 +13,8 @@ from slurmbatch.api.ports import Batches
 from slurmbatch.api.resources import OfBatches
 from slurmbatch.api.variable import VariableArgs
 from slurmbatch.api.waiting import pause_until
-from slurmbatch.errors import Invalid, Malformed
-from slurmbatch.model import Batch
+from slurmbatch.errors import Fault, Invalid, Malformed
+from slurmbatch.model import Batch, NewBatch
 from slurmbatch.spool import Spool
 
 _MAX_KEY = 255
@@ -61,6 +61,9 @@ class BatchList(OfBatches):
         self, req: falcon.Request, resp: falcon.Response, value: object, key: str | None
     ) -> None:
         new, faults = shapes.read_batch(value)
+        if query.flag(req, "dry_run"):
+            self._try_out(req, resp, new, faults)
+            return
         # A body whose shape is wrong has never made a batch.
         body_hash = _hash(value) if key is not None and not faults else b""
         if key is not None and not faults:
@@ -68,10 +71,7 @@ class BatchList(OfBatches):
             if earlier is not None:
                 _send_made(req, resp, earlier, falcon.HTTP_200)
                 return
-        if faults:
-            # Whatever else is wrong is told, too; where nothing is so far, `submit` does that.
-            known = {fault.pointer for fault in faults}
-            raise Invalid([*faults, *self._batches.check(req.context.caller, new, known)])
+        self._refuse(req, new, faults)
         batch, created = self._batches.submit(
             req.context.caller,
             new,
@@ -80,6 +80,18 @@ class BatchList(OfBatches):
             request_id=req.context.request_id,
         )
         _send_made(req, resp, batch, falcon.HTTP_201 if created else falcon.HTTP_200)
+
+    def _try_out(
+        self, req: falcon.Request, resp: falcon.Response, new: NewBatch, faults: list[Fault]
+    ) -> None:
+        self._refuse(req, new, faults)
+        render.send_one(req, resp, views.trial(self._batches.try_out(req.context.caller, new)))
+
+    def _refuse(self, req: falcon.Request, new: NewBatch, faults: list[Fault]) -> None:
+        """Whatever else is wrong is told, too; where nothing is so far, the next step does that."""
+        if faults:
+            known = {fault.pointer for fault in faults}
+            raise Invalid([*faults, *self._batches.check(req.context.caller, new, known)])
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response) -> None:
         self._batches.delete_all(req.context.caller, request_id=req.context.request_id)

@@ -123,6 +123,11 @@ class AsyncClient:
         """The same with the body of a POST as the HTTP API has it."""
         return AsyncBatch(self, await self._run(self._ask.submit(body, idempotency_key)))
 
+    async def dry_run(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Checks the body of a POST, Slurm included, and keeps nothing: what the batch would be,
+        and when Slurm would start it."""
+        return await self._run(self._ask.dry_run(body))
+
     def batches(
         self,
         *,

@@ -120,6 +120,11 @@ class Client:
         """The same with the body of a POST as the HTTP API has it."""
         return Batch(self, self._run(self._ask.submit(body, idempotency_key)))
 
+    def dry_run(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Checks the body of a POST, Slurm included, and keeps nothing: what the batch would be,
+        and when Slurm would start it."""
+        return self._run(self._ask.dry_run(body))
+
     def batches(
         self,
         *,
