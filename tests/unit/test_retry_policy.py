@@ -388,3 +388,29 @@ def test_one_job_of_a_large_batch_is_put_back_without_a_look_at_the_others(world
         ):  # fmt: skip
             plan = [row[3] for row in db.execute_sql(f"EXPLAIN QUERY PLAN {statement}", values)]
             assert "SEARCH job USING PRIMARY KEY (batch=? AND idx=?)" in plan
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_the_throttle_of_a_batch_holds_for_what_is_run_again(world: World, most: int) -> None:
+    batch_id = world.post(4, retry=GROWS, max_parallel=most)
+    at_once = 0
+    for _ in range(200):
+        if world.batch(batch_id).finished_at:
+            break
+        world.tick()
+        for array in world.slurm.arrays:
+            started = [n for n, task in array.tasks.items() if task.state == "RUNNING"]
+            bad = array.request.memory < 256
+            if started:
+                world.slurm.finish(array.job_id, *started,
+                                   state="OUT_OF_MEMORY" if bad else "COMPLETED")  # fmt: skip
+        for array in world.slurm.arrays:
+            if array.may_start:
+                world.slurm.start(array.job_id, *array.may_start)
+        running = sum(
+            task.state == "RUNNING" for each in world.slurm.arrays for task in each.tasks.values()
+        )
+        at_once = max(at_once, running)
+    assert world.counts(batch_id) == {Status.SUCCEEDED: 4}
+    assert at_once == most
+    assert {world.job(batch_id, index).attempt for index in range(4)} == {3}
