@@ -17,7 +17,7 @@ import peewee
 from slurmbatch.errors import Conflict
 from slurmbatch.model import MAX_MEMORY, MAX_TIME_LIMIT, ArgValue, Gate, Retry
 from slurmbatch.store import summaries
-from slurmbatch.store.database import Database
+from slurmbatch.store.database import Database, honest_errors
 from slurmbatch.store.holding import hold_back
 from slurmbatch.store.idempotency import Idempotency, earlier, remember
 from slurmbatch.store.rows import CANARY_WAITS, FIRST_END, STATUSES
@@ -71,6 +71,9 @@ class Tries(NamedTuple):
 
     counted: int = 0
     free: int = 0
+
+
+Groups = dict[Terms, list[int]]
 
 
 class Piece(NamedTuple):
@@ -171,6 +174,7 @@ class Retries:
         """Puts failed jobs back; gives how many, 0 if this key has done so before, None if the
         caller has no such batch. Raises Conflict where none of the selection has failed, KeyReused.
         """
+        ready = self._ready(user_id, batch_id, wanted, plan)
         with self._db.write() as db:
             batch = _batch(db, user_id, batch_id)
             if batch is None:
@@ -182,10 +186,20 @@ class Retries:
             groups = _grouped(db, batch, wanted, plan.caps)
             if not groups:
                 raise Conflict("No job of this batch, or of this selection of it, has failed.")
-            pieces = [piece for terms, jobs in groups.items()
-                      for piece in _pieces(db, batch.pk, terms, jobs, plan)]  # fmt: skip
+            # What has failed since, or was put back by another request, is cut up anew.
+            pieces = ready[1] if ready[0] == groups else _cut(db, batch.pk, groups, plan)
             db.execute_sql("UPDATE batch SET cancelled_at = NULL WHERE pk = ?", (batch.pk,))
             return put_back(db, batch.pk, pieces, now)
+
+    def _ready(
+        self, user_id: str, batch_id: str, wanted: Retry, plan: Plan
+    ) -> tuple[Groups, list[Piece]]:
+        """What there is to do as things stand, before anybody else has to wait for it: to cut many
+        jobs up takes longest of all."""
+        with honest_errors():
+            batch = _batch(self._db.reader, user_id, batch_id)
+            groups = {} if batch is None else _grouped(self._db.reader, batch, wanted, plan.caps)
+            return groups, _cut(self._db.reader, batch.pk, groups, plan) if batch else []
 
 
 def _batch(db: peewee.SqliteDatabase, user_id: str, batch_id: str) -> _Batch | None:
@@ -212,11 +226,9 @@ def _failed(db: peewee.SqliteDatabase, batch: int, wanted: Retry) -> Iterator[_R
     return (row for row in found if wanted.indices is None or row.job in wanted.indices)
 
 
-def _grouped(
-    db: peewee.SqliteDatabase, batch: _Batch, wanted: Retry, caps: Caps
-) -> dict[Terms, list[int]]:
+def _grouped(db: peewee.SqliteDatabase, batch: _Batch, wanted: Retry, caps: Caps) -> Groups:
     """The jobs by what they are to be run with, each time in index order."""
-    groups: dict[Terms, list[int]] = {}
+    groups: Groups = {}
     nodes = set(wanted.exclude_nodes)
     for row in _failed(db, batch.pk, wanted):
         memory = grown(row.memory, batch.memory, wanted.memory_factor, caps.memory)
@@ -255,13 +267,14 @@ def grown(own: int | None, of_batch: int | None, factor: float, cap: int) -> int
     return None if more == of_batch else more
 
 
-def _pieces(
-    db: peewee.SqliteDatabase, batch: int, terms: Terms, jobs: Sequence[int], plan: Plan
-) -> Iterator[Piece]:
-    first = 0
-    for size in plan.sizes(_own_arguments(db, batch, jobs)):
-        yield Piece(plan.tag(), terms, jobs[first : first + size])
-        first += size
+def _cut(db: peewee.SqliteDatabase, batch: int, groups: Groups, plan: Plan) -> list[Piece]:
+    pieces = []
+    for terms, jobs in groups.items():
+        first = 0
+        for size in plan.sizes(_own_arguments(db, batch, jobs)):
+            pieces.append(Piece(plan.tag(), terms, jobs[first : first + size]))
+            first += size
+    return pieces
 
 
 def _own_arguments(

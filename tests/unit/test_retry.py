@@ -297,6 +297,28 @@ class TestWithWhat:
 
 
 class TestOnce:
+    def test_what_fails_while_it_is_made_ready_goes_along(self, world: World) -> None:
+        batch_id = world.post(3)
+        world.tick()
+        world.tick()
+        number = world.slurm.arrays[0].job_id
+        world.slurm.finish(number, 2, state="FAILED", code=1)
+        world.tick()
+        real = world.store.retries._ready
+
+        def ready(*args: Any) -> Any:
+            made = real(*args)
+            world.slurm.finish(number, 1, state="FAILED", code=1)
+            world.tick()
+            return made
+
+        world.store.retries._ready = ready  # type: ignore[method-assign]
+        world.batches.retry(ALICE, batch_id, Retry(memory_factor=2))
+        world.slurm.finish(number, 3)
+        world.until_ended(batch_id)
+        assert world.counts(batch_id) == {Status.SUCCEEDED: 3}
+        assert [(each.n_tasks, each.memory) for each in requests(world)] == [(3, 64), (2, 128)]
+
     def test_the_same_key_is_one_retry(self, world: World) -> None:
         batch_id = failed(world)
         for _ in range(2):
