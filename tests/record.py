@@ -27,7 +27,7 @@ GREEDY = "x=$(head -c 300000000 /dev/zero | tr '\\0' x); sleep 60"
 
 @dataclass(frozen=True)
 class Situation:
-    """A job, what is done to it, and the words in squeue (or sacct) that show it has come about.
+    """A job, what is done to it, and the words in squeue (a pattern) that show it has come about.
 
     In `then`, JOB stands for the array's id and TASK for that of its first task; in `options`,
     `@NAME` is the id of a situation before it.
@@ -49,7 +49,8 @@ SITUATIONS = (
     Situation("licence", ["--array=1-2", "--licenses=scratch:900"], "sleep 60", "Licenses"),
     Situation("dependency", ["--array=1-3", "--dependency=afterok:@timeout"], "true",
               "Dependency"),
-    Situation("account", ["--array=1-2", "--partition=closed"], "true", "not permitted"),
+    Situation("account", ["--array=1-2", "--partition=closed"], "true",
+              "not permitted|PartitionConfig"),
     Situation("too-long", ["--array=1-2", "--partition=short", "--time=100"], "true",
               "PartitionTimeLimit"),
     Situation("too-many-cpus", ["--array=1-2", "--hold", "--cpus-per-task=99"], "true",
@@ -65,7 +66,7 @@ SITUATIONS = (
     Situation("exit137", ["--array=1"], "exit 137", "FAILED"),
     Situation("signal", ["--array=1"], "kill -9 $$", "FAILED"),
     Situation("memory", ["--array=1", "--mem=50"], GREEDY, "FAILED"),
-    Situation("no-log", ["--array=1", "--output=/nonexistent/%a"], "true", "FAILED"),
+    Situation("no-log", ["--array=1", "--output=/dev/null/%a"], "true", "FAILED"),
     Situation("completing", ["--array=1"], STUBBORN, "RUNNING", [["scancel", "JOB"]],
               "COMPLETING"),
     Situation("cancelled", ["--array=1"], "sleep 60", "RUNNING", [["scancel", "JOB"]],
@@ -122,12 +123,12 @@ class Recorder:
         return self.ids[each.name]
 
     def record(self, each: Situation, job: str) -> None:
-        self.until(lambda: each.until in self.squeue(job), each.name)
+        self.until(lambda: re.search(each.until, self.squeue(job)), each.name)
         for command in each.then:
             words = {"TASK": f"{job}_1"}
             self.box.run([words.get(w, w).replace("JOB", job) for w in command], check=False)
         shown = each.shown or each.until
-        self.until(lambda: shown in self.squeue(job), each.name)
+        self.until(lambda: re.search(shown, self.squeue(job)), each.name)
         (self.target / f"squeue-{each.name}.txt").write_text(self.squeue(job))
         self.record_accounting(each.name, job)
 
@@ -142,7 +143,7 @@ class Recorder:
         (self.target / f"sacct-{name}.txt").write_text(self.sacct(job))
 
     @staticmethod
-    def until(condition: Callable[[], bool], what: str) -> None:
+    def until(condition: Callable[[], object], what: str) -> None:
         deadline = time.monotonic() + 120
         while not condition():
             if time.monotonic() > deadline:

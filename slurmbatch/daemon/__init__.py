@@ -37,6 +37,7 @@ from slurmbatch.notify import Notifier
 from slurmbatch.poller import Poller
 from slurmbatch.poller.pace import Pace
 from slurmbatch.poller.sources import Sources
+from slurmbatch.slurm import quirks
 from slurmbatch.slurm.choose import choose
 from slurmbatch.slurm.commands import CommandSlurm
 from slurmbatch.slurm.observed import Seen, observed
@@ -77,6 +78,9 @@ def command_slurm(settings: Settings) -> CommandSlurm:
 def chosen_slurm(settings: Settings) -> SlurmPort:
     choice = choose(settings.slurm.backend, command_slurm(settings))
     _log.info("way to Slurm chosen", backend=choice.backend, reason=choice.reason)
+    version = choice.version()
+    for limit in quirks.limits(version):
+        _log.warning("this version of Slurm has limits", version=version, limit=limit)
     return choice.slurm
 
 

@@ -29,6 +29,14 @@ class Choice:
     def backend(self) -> str:
         return self.slurm.backend
 
+    def version(self) -> str:
+        """That of Slurm's commands; "" where they do not tell."""
+        commands = self.slurm.commands if isinstance(self.slurm, BindingSlurm) else self.slurm
+        try:
+            return commands.version()
+        except SlurmUnreachable:
+            return ""
+
 
 def choose(wanted: Backend, commands: CommandSlurm, path: Sequence[str] = sys.path) -> Choice:
     """Raises SettingsError if pyslurm is wanted and there is none that fits.

@@ -58,6 +58,8 @@ class CommandSlurm:
     _wrapper: tuple[str, ...] = field(init=False)
     # The rows of the last look by their lines: most are the same in the next one.
     _rows: dict[str, JobReport] = field(init=False, default_factory=dict, compare=False, repr=False)
+    # What accounting is asked for; more once the version is known.
+    _fields: tuple[str, ...] = field(init=False, default=parse.ENDED_FIELDS, compare=False)
 
     def __post_init__(self) -> None:
         setpriv = shutil.which("setpriv", path=SYSTEM_PATH)
@@ -68,9 +70,12 @@ class CommandSlurm:
 
     def facts(self) -> SlurmFacts:
         answer = self._ask("scontrol", "show", "config")
-        facts = parse.facts(self.version(), answer.stdout)
+        version = self.version()
+        facts = parse.facts(version, answer.stdout)
         if facts is None:
             raise SlurmUnreachable("scontrol show config gave no limits")
+        # By that of the commands, since sacct takes no field that it does not know.
+        object.__setattr__(self, "_fields", quirks.ended_fields(parse.ENDED_FIELDS, version))
         return facts
 
     def submit(self, request: SubmitRequest) -> Submission:
@@ -184,8 +189,9 @@ class CommandSlurm:
     def _sacct(self, *which: str) -> list[JobReport]:
         # Never with -S: sacct then selects by eligible time and misses what is held or waits.
         nonce = secrets.token_hex(8)
-        text = self._accounting(nonce, parse.ENDED_FIELDS, "--allocations", *which)
-        return list(parse.ended(text, nonce))
+        fields = self._fields
+        text = self._accounting(nonce, fields, "--allocations", *which)
+        return list(parse.ended(text, nonce, fields))
 
     def _accounting(self, nonce: str, fields: Sequence[str], *which: str) -> str:
         try:

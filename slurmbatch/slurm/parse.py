@@ -137,10 +137,10 @@ def _live_row(line: str, separator: str) -> JobReport | None:
     )
 
 
-def ended(text: str, nonce: str) -> Iterator[JobReport]:
-    """Rows of `sacct -X -n -P --delimiter=|nonce|` with ENDED_FIELDS."""
+def ended(text: str, nonce: str, fields: tuple[str, ...] = ENDED_FIELDS) -> Iterator[JobReport]:
+    """Rows of `sacct -X -n -P --delimiter=|nonce|` with these fields, ENDED_FIELDS at least."""
     for line in text.split("\n"):
-        row = _row(line, f"|{nonce}|", ENDED_FIELDS, trailing=False)
+        row = _row(line, f"|{nonce}|", fields, trailing=False)
         if row is None:
             continue
         match = _SACCT_ID.fullmatch(row["JobID"])
@@ -165,6 +165,7 @@ def ended(text: str, nonce: str) -> Iterator[JobReport]:
             exit_code=code,
             signal=signal,
             node_list=_nodes(row["NodeList"]),
+            restarts=_int(row.get("Restarts", "")),
             time_limit=_int(row["TimelimitRaw"]),
             cancelled_by=by,
         )

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+
+Version = tuple[int, int]
+OLDEST_TESTED: Version = (22, 5)
 
 # Words in sbatch's errors that mean: no, and asking again will not help. Seen on 22.05 unless
 # noted; slurm_errno.c has them all.
@@ -94,7 +98,45 @@ def is_no_answer(number: int) -> bool:
     return 1000 <= number < 2000 or number in (2026, 2027, 2131) or 5000 <= number < 7000
 
 
-def version_tuple(text: str) -> tuple[int, int]:
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What does not work as well as it could on versions from `since` on and before `before`."""
+
+    since: Version
+    before: Version
+    text: str
+
+
+# docs/versions.md has the same, and what was seen where.
+LIMITS = (
+    Limit((0, 1), OLDEST_TESTED, "it is older than any version that is tested"),
+    Limit(
+        (0, 1), (26, 5),
+        "accounting takes 128 off exit codes from 128 on: that of a job which only accounting "
+        "knows any more may be wrong, unless the job has a claim (jobs.claims_dir)",
+    ),
+    Limit(
+        (0, 1), (24, 11),
+        "accounting does not tell how often Slurm has started a job: where only it knows the job "
+        "any more, `attempt` may be too low",
+    ),
+    Limit((26, 6), (1000, 0), "it is newer than any version that is tested"),
+)  # fmt: skip
+
+
+def limits(version: str) -> tuple[str, ...]:
+    """What does not work, or not as well, on this version; of one that is not told, nothing."""
+    found = version_tuple(version)
+    return tuple(each.text for each in LIMITS if each.since <= found < each.before)
+
+
+def ended_fields(known: tuple[str, ...], version: str) -> tuple[str, ...]:
+    """The fields that accounting is asked for, the tag last. An unknown one fails the question."""
+    more = ("Restarts",) if version_tuple(version) >= (24, 11) else ()
+    return (*known[:-1], *more, known[-1])
+
+
+def version_tuple(text: str) -> Version:
     """`slurm-wlm 22.05.8` -> (22, 5); (0, 0) where there is no version in it."""
     match = re.search(r"(\d+)\.(\d+)", text)
     return (int(match[1]), int(match[2])) if match else (0, 0)

@@ -10,14 +10,13 @@ from pathlib import Path
 import pytest
 
 from slurmbatch.sandbox import Sandbox
-from tests.contract.sites import BoundSite, FakeSite, RealSite, Site
+from tests.contract.sites import THROUGH_PYSLURM, BoundSite, FakeSite, RealSite, Site
 
 REAL = {"commands": RealSite, "pyslurm": BoundSite}
 WAYS = [
     "fake",
     pytest.param("commands", marks=pytest.mark.slurm),
-    # The stand-in for pyslurm speaks to the Slurm that is installed.
-    pytest.param("pyslurm", marks=[pytest.mark.slurm, pytest.mark.installed]),
+    pytest.param("pyslurm", marks=THROUGH_PYSLURM),
 ]
 MAX_JOBS = 120
 # One that refuses whatever Slurm can be told to refuse, and gives up on a message soon.

@@ -10,8 +10,11 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import Any
+
+import pytest
 
 from slurmbatch.errors import SlurmAmbiguous, SlurmUnreachable
 from slurmbatch.model import JobReport, SlurmOptions
@@ -27,8 +30,11 @@ PATIENCE = 30.0
 STRANGER = "games"
 # Since 25.05 or so nobody has a default account unless it is given.
 AT_HOME = ("account=demo", "defaultaccount=demo")
-# With the stand-in for pyslurm on it.
-PATH = [str(Path(__file__).parents[1] / "fakes"), *sys.path]
+# The real pyslurm, where it is installed (see .ci/pyslurm), or the stand-in for it.
+REAL_PYSLURM = find_spec("pyslurm") is not None
+PATH = list(sys.path) if REAL_PYSLURM else [str(Path(__file__).parents[1] / "fakes"), *sys.path]
+# The stand-in speaks to the Slurm that is installed.
+THROUGH_PYSLURM = [pytest.mark.slurm, *([] if REAL_PYSLURM else [pytest.mark.installed])]
 
 # What a job does, and what the fake is told to make of it.
 SUCCEED, EXIT_3, EXIT_137, DIE, STAY = "exit 0", "exit 3", "exit 137", "kill -9 $$", "sleep 600"
@@ -248,7 +254,7 @@ class RealSite(Site):
 
 
 class BoundSite(RealSite):
-    """On a sandbox, through the binding: to a stand-in for pyslurm that speaks to the sandbox."""
+    """On a sandbox, through the binding: to pyslurm, or a stand-in that speaks to the sandbox."""
 
     def __init__(self, box: Sandbox) -> None:
         super().__init__(box)

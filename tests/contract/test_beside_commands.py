@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,19 +18,19 @@ from slurmbatch.slurm.binding import BindingSlurm
 from slurmbatch.slurm.choose import bind
 from slurmbatch.slurm.commands import CommandSlurm
 from slurmbatch.slurm.port import SlurmPort, SubmitRequest
+from tests.contract.sites import PATH, THROUGH_PYSLURM
 
-pytestmark = [pytest.mark.slurm, pytest.mark.installed]
-FAKES = str(Path(__file__).parents[1] / "fakes")
+pytestmark = THROUGH_PYSLURM
 
 
 @pytest.fixture
 def commands(cluster: Sandbox) -> CommandSlurm:
-    return CommandSlurm(Path(cluster.env["SLURM_CONF"]))
+    return CommandSlurm(cluster.paths.slurm_conf, cluster.bin_dir)
 
 
 @pytest.fixture
 def binding(commands: CommandSlurm) -> Iterator[BindingSlurm]:
-    made = bind(commands, [FAKES, *sys.path])
+    made = bind(commands, PATH)
     yield made
     made.close()
 
@@ -115,8 +114,9 @@ def test_the_same_is_refused(
     assert refusals[0] == refusals[1]
 
 
-def test_slurms_own_table_of_errors_means_the_same() -> None:
-    library = ctypes.CDLL(str(next(Path("/usr").glob("lib*/**/libslurmfull.so"))))
+def test_slurms_own_table_of_errors_means_the_same(cluster: Sandbox) -> None:
+    usr = Path(cluster.plan.shape.root or "/") / "usr"
+    library = ctypes.CDLL(str(next(usr.glob("lib*/**/libslurmfull.so"))))
     library.slurm_strerror.restype = ctypes.c_char_p
     words = {n: library.slurm_strerror(n).decode() for n in [*range(1, 2200), 8000]}
     by_words = {n for n, text in words.items() if any(each in text for each in quirks.REFUSALS)}

@@ -1,4 +1,4 @@
-"""The daemon on a real Slurm through pyslurm: its stand-in, which speaks to that Slurm."""
+"""The daemon on a real Slurm through pyslurm, or its stand-in, which speaks to that Slurm."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ import httpx
 import pytest
 
 from slurmbatch.sandbox import Sandbox
+from tests.contract.sites import PATH, REAL_PYSLURM, THROUGH_PYSLURM
 
 from .conftest import Api
 
-pytestmark = [pytest.mark.slurm, pytest.mark.installed]
-FAKES = str(Path(__file__).parents[1] / "fakes")
+pytestmark = THROUGH_PYSLURM
 
 
 class Daemon:
-    """A daemon that finds the stand-in, on a sandbox of its own."""
+    """A daemon that finds it, on a sandbox of its own."""
 
     def __init__(self, box: Sandbox) -> None:
         self.box = box
         self.log = box.dir / "bound.log"
         config = box.paths.settings
         command = [sys.executable, "-m", "slurmbatch", "serve", "--config", str(config)]
-        path = os.pathsep.join([FAKES, *sys.path])
+        path = os.pathsep.join(PATH)
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 command, env={**os.environ, "PYTHONPATH": path}, stdout=log, stderr=log
@@ -88,7 +88,8 @@ def test_it_is_chosen_by_itself_and_says_so(bound: Api, daemon: Daemon) -> None:
     until(lambda: httpx.get(f"{bound.box.url}/readyz").status_code == 200)
     assert httpx.get(f"{bound.box.url}/readyz").json()["backend"] == "pyslurm"
     (chosen,) = [line for line in daemon.log.open() if "way to Slurm chosen" in line]
-    assert 'reason="pyslurm 22.5.0 fits slurm' in chosen
+    version = "26.5.2" if REAL_PYSLURM else "22.5.0"
+    assert f'reason="pyslurm {version} fits slurm' in chosen
 
 
 def test_jobs_end_as_they_do_with_the_commands(bound: Api) -> None:

@@ -55,7 +55,9 @@ class TestSubmitting:
         site.slurm.submit(request())
         (environment,) = (each["environment"] for each in site.calls("slurm.conf"))
         assert environment["SLURM_UMASK"] == "0077"
-        assert environment["PATH"] == "/usr/local/bin:/usr/bin:/bin"
+        # Where the commands are, first, for jobs as well.
+        path = f"{site.slurm.commands.bin_dir}:/usr/local/bin:/usr/bin:/bin"
+        assert environment["PATH"] == path
         assert not {"API_KEY", "SLURM_PARTITION", "PYTHONPATH"} & environment.keys()
 
     def test_a_script_of_a_megabyte(self, site: Site) -> None:
