@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -110,7 +110,7 @@ class Batches:
                 _insert_array(db, pk, ordinal, array, batch.created_at)
                 for ordinal, array in enumerate(arrays)
             ]
-            jobs = _new_jobs(pk, zip(made, arrays, strict=True), _texts(variable_args))
+            jobs = _new_jobs(pk, zip(made, arrays, strict=True), _in_portions(variable_args))
             if staged:
                 staging.hide(db, pk)
             else:
@@ -434,8 +434,25 @@ def _insert_batch(
     return int(insert.bind(db).execute())
 
 
-def _texts(arguments: Iterable[Mapping[str, ArgValue]]) -> Iterator[str]:
-    return arguments.texts() if isinstance(arguments, Spool) else map(dumps, arguments)
+def _in_portions(
+    arguments: Iterable[Mapping[str, ArgValue]],
+) -> Callable[[int], tuple[int, str]]:
+    """Gives the next so many, or as many as there are: how many those are, and they as JSON."""
+    if isinstance(arguments, Spool):
+        texts = arguments.texts()
+
+        def of_texts(count: int) -> tuple[int, str]:
+            portion = list(islice(texts, count))
+            return len(portion), f"[{','.join(portion)}]"
+
+        return of_texts
+    values = iter(arguments)
+
+    def of_values(count: int) -> tuple[int, str]:
+        portion = list(islice(values, count))
+        return len(portion), dumps(portion)
+
+    return of_values
 
 
 def _insert_array(
@@ -466,16 +483,21 @@ def _first_word(kept: tuple[Gate, ...]) -> str:
 
 
 def _new_jobs(
-    batch_pk: int, arrays: Iterable[tuple[int, NewArray]], arguments: Iterator[str]
+    batch_pk: int,
+    arrays: Iterable[tuple[int, NewArray]],
+    portion: Callable[[int], tuple[int, str]],
 ) -> Iterator[tuple[int | str, ...]]:
     """All jobs in their order, so many at a time, as _NEW_JOBS takes them."""
     size, first = min(_JOBS_A_STATEMENT, _JOBS_A_TRANSACTION), 0
     for array_pk, array in arrays:
         status = CODE[Status.PENDING if array.gates else Status.SUBMITTED]
-        own, task = islice(arguments, array.n_tasks), 1
-        while portion := list(islice(own, size)):
-            yield batch_pk, first, array_pk, task, status, f"[{','.join(portion)}]"
-            first, task = first + len(portion), task + len(portion)
+        left = array.n_tasks
+        while left:
+            count, text = portion(min(size, left))
+            if not count:
+                return
+            yield batch_pk, first, array_pk, array.n_tasks - left + 1, status, text
+            first, left = first + count, left - count
 
 
 # SQLite takes a list of them apart in half the time in which Python hands over so many rows, and

@@ -10,7 +10,7 @@ from pathlib import Path
 from slurmbatch import journal
 from slurmbatch.doorbell import Doorbell
 from slurmbatch.health import Health
-from slurmbatch.model import ArraySpec, JobChange, JobReport, SlurmFacts, Submission
+from slurmbatch.model import ArraySpec, JobChange, JobReport, JobUsage, SlurmFacts, Submission
 from slurmbatch.poller import Poller
 from slurmbatch.poller.sources import Sources
 from slurmbatch.slurm import parse
@@ -60,6 +60,10 @@ class TextSlurm:
 
     def ended(self, slurm_job_ids: Collection[int]) -> list[JobReport]:
         self.asked += bool(slurm_job_ids)
+        return []
+
+    def usage(self, tasks: Collection[tuple[int, int]]) -> list[JobUsage]:
+        self.asked += bool(tasks)
         return []
 
     def facts(self) -> SlurmFacts:
