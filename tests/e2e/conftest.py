@@ -13,6 +13,8 @@ import httpx
 import pytest
 
 from slurmbatch.sandbox import Sandbox
+from tests.e2e.alone import Site
+from tests.e2e.systemd import Manager
 
 # A tool that is safe to run again: Slurm may requeue it.
 AGAIN = """
@@ -146,3 +148,10 @@ def api(service: Sandbox) -> Iterator[Api]:
     yield spoken
     spoken.http.delete("/batches")
     spoken.http.close()
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[Manager]:
+    each = Manager(tmp_path, Site(tmp_path))
+    yield each
+    each.close()
