@@ -103,7 +103,8 @@ class Provoked(Api):
              seconds: float = 120) -> dict[str, Any]:  # fmt: skip
         deadline = time.monotonic() + seconds
         while not true(job := self.of(name, index)):
-            assert time.monotonic() < deadline, job
+            told = {key: job[key] for key in ("status", "reason", "slurm_state", "attempt")}
+            assert time.monotonic() < deadline, (name, told)
             time.sleep(0.2)
         return job
 
@@ -192,8 +193,10 @@ def without_its_directories(made: Provoked) -> None:
     logs = made.box.dir / "logs" / made.batches["no-log"]
     for each, name in ((logs, "no-log"), (work, "no-directory")):
         away = each.rename(each.with_name(f"{each.name}.away"))
+        each.touch()  # or a newer Slurm makes the directory
         made.update(name, "partition=quick")
         made.when(name, lambda job: job["status"] == "FAILED")
+        each.unlink()
         away.rename(each)
 
 
