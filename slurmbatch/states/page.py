@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from slurmbatch.states.table import ADVICE, REASON_CLASSES, REASON_SENTENCES, SENTENCES, R
+from slurmbatch.states.table import ADVICE, OURS, REASON_CLASSES, REASON_SENTENCES, SENTENCES, R
 
 _HEAD = """\
 # Why is my job waiting?
 
 Look at its `reason`: a class in capitals, a sentence, and mostly Slurm's own word in brackets. Find
-the class here; those of a job that is still `SUBMITTED` are in [http.md](http.md#reasons). This
-page is written from the same table as the daemon's answers.
+the class here; those of a job that is still `SUBMITTED` are in [http.md](http.md#reasons), and so
+is `CANARY`, of one that waits for the first jobs of its batch. This page is written from the same
+table as the daemon's answers.
 """
 # These come in families, which the table knows by their parts.
 _FAMILIES = {
@@ -38,6 +39,8 @@ def _section(kind: str, status: str, words: tuple[str, ...]) -> Iterator[str]:
     yield f"## {kind}\n"
     yield f"`{status}`: the job {about}.\n"
     yield f"What to do: {ADVICE[kind]}"
+    if kind in OURS:
+        yield f"\n{OURS[kind]}"
     if words:
         yield "\n| Slurm says | the job |\n| --- | --- |"
         yield from (f"| `{word}` | {REASON_SENTENCES.get(word, about)} |" for word in words)

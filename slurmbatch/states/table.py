@@ -194,6 +194,18 @@ ADVICE = {
     "STARTING": "Nothing.",
     "OTHER": "Ask an administrator, with the word in the brackets.",
 }
+# Why a job of these classes may wait although Slurm has nothing of it.
+OURS = {
+    "DEPENDENCY": (
+        "A job whose batch names others in `depends_on` is not in Slurm before those have ended as "
+        "required: its reason names them, and how far they are. Once they can't any more, it ends "
+        "`FAILED`, class `DEPENDENCY`."
+    ),
+    "TIME": (
+        "A job whose batch has a `max_parallel` waits in Slurm, under a throttle of its array, or "
+        "is not handed over yet."
+    ),
+}
 END_SENTENCES = {
     "TIMEOUT": ("TIMEOUT", "ran longer than its time limit{limit} and was ended"),
     "DEADLINE": (

@@ -25,6 +25,8 @@ OPENED = "ACCEPTED: what it waited for is there, it waits to be handed to Slurm"
 # Arrays, and jobs, of one batch in one tick; so a batch of a million jobs holds nobody up for long.
 PORTION = 50
 PORTION_OF_JOBS = 20_000
+# Seconds in one tick for all batches: a thousand of them may wait for the same one.
+BUDGET = 0.5
 # Jobs that are let go one by one go in arrays of at least such a part of the batch, or after such
 # a time, in seconds: an array for each would be a burden for Slurm.
 SHARE = 16
@@ -40,25 +42,32 @@ class Gates:
     store: Store
     doorbell: Doorbell
     elapsed: Callable[[], float] = time.monotonic
+    _goes_on_after: int = 0
     _faulty: set[int] = field(default_factory=set)
     _ready_since: dict[int, float] = field(default_factory=dict)
     _rests_until: dict[int, float] = field(default_factory=dict)
 
     def look(self, now: float) -> None:
-        """At all that are due, in the order in which their batches came: what ends at one of them
-        counts at the next."""
-        last = 0
+        """At those that are due, in the order in which their batches came: what ends at one of them
+        counts at the next. What takes too long goes on in the next tick, after the hand-over."""
+        began, last = self.elapsed(), self._goes_on_after
         while (due := self.store.gates.due(after=last)) is not None:
             last = due.pk
-            try:
-                self._look(due, now)
-            except SlurmbatchError:
-                raise
-            except Exception:
-                if due.pk not in self._faulty:
-                    self._faulty.add(due.pk)
-                    _log.exception("a bug keeps a batch back, the others go on",
-                                   batch_id=due.batch_id)  # fmt: skip
+            self._guarded(due, now)
+            if self.elapsed() - began > BUDGET:
+                self.doorbell.ring()
+                break
+        self._goes_on_after = 0 if due is None else last
+
+    def _guarded(self, due: Due, now: float) -> None:
+        try:
+            self._look(due, now)
+        except SlurmbatchError:
+            raise
+        except Exception:
+            if due.pk not in self._faulty:
+                self._faulty.add(due.pk)
+                _log.exception("a bug keeps a batch back, the others go on", batch_id=due.batch_id)
 
     def _look(self, due: Due, now: float) -> None:
         if due.max_parallel is not None:

@@ -447,6 +447,24 @@ def test_nothing_is_asked_while_nothing_happens(world: World) -> None:
     assert world.store._db.sql("PRAGMA data_version") == version
 
 
+def test_many_that_wait_for_the_same_hold_nobody_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look that takes too long goes on in the next tick where it stopped, with the hand-over in
+    between."""
+    parent = world.post(1)
+    waiting = [child(world, OK, parent, n_jobs=1) for _ in range(5)]
+    ticks(world, 2)
+    monkeypatch.setattr("slurmbatch.submitter.gates.BUDGET", -1.0)
+    world.batches.delete(ALICE, parent)
+    ended = []
+    for _ in range(6):
+        ticks(world, 1)
+        ended.append(sum(bool(world.batch(each).finished_at) for each in waiting))
+    assert sorted(ended) == ended and max(b - a for a, b in pairwise([0, *ended])) == 1
+    assert ended[-1] == 5
+
+
 def chain(world: World) -> None:
     first = world.post(2, key="first")
     second = world.post(2, key="second", depends_on=after(CORR, first))
