@@ -45,7 +45,7 @@ def create_app(
         middleware.Authentication(identity),
         middleware.KnownParameters(operations.query_names()),
     ]
-    app = App(batches, identity, lambda: not draining(), middleware=around)
+    app = App(batches, identity, lambda: not draining(), seen, middleware=around)
     # For bodies without a type of their own, which are the empty ones: no JSON is to be expected.
     app.resp_options.default_media_type = "text/plain; charset=utf-8"
     problems.install(app)

@@ -8,6 +8,7 @@ the usual way, and is told there.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -18,22 +19,33 @@ from slurmbatch.api import middleware, tags
 from slurmbatch.api.ports import Batches, Identity
 
 _BATCH = re.compile(r"/batches/([^/]+)")
+_ROUTE = "/batches/{batch_id}"
 _STATUS = "304 Not Modified"
 
 
 class App(falcon.App[falcon.Request, falcon.Response]):
-    """Falcon's, with that way beside it. `is_usual`: whether requests are taken as ever."""
+    """Falcon's, with that way beside it. `is_usual`: whether requests are taken as ever.
+
+    `seen` is told of what was answered so, as `RequestLog` tells it of the rest.
+    """
 
     def __init__(
-        self, batches: Batches, identity: Identity, is_usual: Callable[[], bool], **options: Any
-    ) -> None:
+        self, batches: Batches, identity: Identity, is_usual: Callable[[], bool],
+        seen: middleware.Seen | None = None, **options: Any,
+    ) -> None:  # fmt: skip
         super().__init__(**options)
         self._batches, self._identity, self._is_usual = batches, identity, is_usual
+        self._seen = seen
 
     def __call__(self, env: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        headers = self._unchanged(env) if "HTTP_IF_NONE_MATCH" in env else None
+        if "HTTP_IF_NONE_MATCH" not in env:
+            return super().__call__(env, start_response)
+        began = time.perf_counter()
+        headers = self._unchanged(env)
         if headers is None:
             return super().__call__(env, start_response)
+        if self._seen is not None:
+            self._seen("GET", _ROUTE, 304, time.perf_counter() - began)
         start_response(_STATUS, headers)
         return []
 

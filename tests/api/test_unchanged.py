@@ -8,10 +8,11 @@ import pytest
 from falcon import testing
 
 from slurmbatch import journal
+from slurmbatch.api import create_app
 from slurmbatch.api.unchanged import App
 from slurmbatch.errors import StoreUnavailable
 from tests.api.conftest import Api
-from tests.api.fakes import FakeBatches
+from tests.api.fakes import FakeBatches, FakeIdentity, FakeReadiness
 
 
 @pytest.fixture
@@ -93,6 +94,18 @@ def test_it_has_the_clients_id_and_is_logged_at_debug(
     finally:
         journal.configure("info")
     assert "request served" in capsys.readouterr().err
+
+
+def test_it_is_counted_like_any_other(
+    path: str, batches: FakeBatches, readiness: FakeReadiness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, str, int]] = []
+    app = create_app(
+        batches, FakeIdentity(), readiness, max_body_bytes=1000, draining=lambda: False,
+        seen=lambda method, route, code, seconds: seen.append((method, route, code)),
+    )  # fmt: skip
+    both_ways(Api(app), monkeypatch, "GET", path, headers={"If-None-Match": "*"})
+    assert seen == [("GET", "/batches/{batch_id}", 304)] * 2
 
 
 def test_credentials_that_are_refused_are_told_of_once(
