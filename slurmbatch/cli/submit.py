@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -17,6 +18,7 @@ from slurmbatch.cli.wishes import course, notification, policy, resources
 from slurmbatch.client import ApiError, Tool
 from slurmbatch.client.operations import new_batch
 
+T = TypeVar("T")
 _DEPENDENCIES = ("afterok", "afterany", "aftercorr")
 # What an option is called in a body.
 _OPTIONS = {
@@ -67,6 +69,8 @@ class Wrong(click.ClickException):
 @click.option("--name", default="", help="For people.")
 @click.option("--idempotency-key", metavar="KEY",
               help="The same command with the same key makes one batch.")  # fmt: skip
+@click.option("--dry-run", "is_dry", is_flag=True,
+              help="Only have it checked, and Slurm asked when it would start.")  # fmt: skip
 @click.option("--watch", "is_watched", is_flag=True, help="Watch it until all jobs have ended.")
 @remote
 def submit(
@@ -78,6 +82,7 @@ def submit(
     filesystems: tuple[str, ...],
     parents: tuple[str, ...],
     idempotency_key: str | None,
+    is_dry: bool,
     is_watched: bool,
     **options: Any,
 ) -> None:
@@ -91,7 +96,10 @@ def submit(
         tool, fixed, sweep=rows, filesystems=filesystems or None, depends_on=depends_on or None,
         retry=policy(options), notify=notification(options), **options,
     )  # fmt: skip
-    batch = _posted(session, body, idempotency_key)
+    if is_dry:
+        _show_dry(session, _told_by_option(session.client.dry_run_body, body))
+        return
+    batch = _told_by_option(session.client.submit_body, body, idempotency_key=idempotency_key)
     if is_watched:
         follow(session, batch)
     elif session.as_json:
@@ -145,9 +153,27 @@ def _of_file(values: Values, file: Path) -> list[Row]:
         raise Wrong(f"{file}: {error.strerror}") from error
 
 
-def _posted(session: Session, body: dict[str, Any], key: str | None) -> Any:
+def _show_dry(session: Session, found: dict[str, Any]) -> None:
+    if session.as_json:
+        terminal.print_json(found)
+        return
+    hardware, arrays = found["hardware"], found["n_arrays"]
+    terminal.print_fields(
+        {
+            "jobs": f"{found['n_jobs']}, in {'one job array' if arrays == 1 else f'{arrays} job arrays'}",
+            "each job": f"{hardware['cpu']} CPU, {hardware['memory']} MiB",
+            "expected start": found["expected_start"] or "unknown",
+            "on": found["expected_nodes"],
+            "note": found["reason"],
+        }
+    )
+    terminal.say("Nothing is wrong with it. Nothing was submitted.")
+
+
+def _told_by_option(post: Callable[..., T], body: dict[str, Any], **options: Any) -> T:
+    """What is wrong with the body is wrong with an option here."""
     try:
-        return session.client.submit_body(body, idempotency_key=key)
+        return post(body, **options)
     except ApiError as error:
         for each in error.errors:
             each["pointer"] = _option(each["pointer"])

@@ -98,7 +98,7 @@ class Operations(Sender):
         return element((yield from self.send(Ask("POST", "/batches", json=body, headers=headers))))
 
     def dry_run(self, body: Mapping[str, Any]) -> Steps[dict[str, Any]]:
-        ask = Ask("POST", "/batches", [("dry_run", "1")], json=body)
+        ask = Ask("POST", "/batches", params=[("dry_run", "1")], json=body)
         return element((yield from self.send(ask)))
 
     def one(self, path: str) -> Steps[dict[str, Any]]:

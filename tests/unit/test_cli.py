@@ -266,6 +266,24 @@ class TestSubmit:
             assert run("submit", "probe", "--depends-on", text).exit_code == code
         assert [asked.method for asked in service.asked].count("POST") == 1
 
+    def test_a_dry_run(self, service: Fake, run: Any) -> None:
+        answer = {
+            "n_jobs": 3, "n_arrays": 1, "hardware": {"cpu": 1, "memory": 64}, "reason": "",
+            "expected_start": "2026-11-23T14:03:07Z", "expected_nodes": "node1",
+        }  # fmt: skip
+        service.on("POST /batches", answer)
+        done = run("submit", "probe", "--dry-run", "--watch")
+        assert done.stdout.splitlines() == [
+            "jobs            3, in one job array", "each job        1 CPU, 64 MiB",
+            "expected start  2026-11-23T14:03:07Z", "on              node1",
+        ]  # fmt: skip
+        assert "Nothing was submitted" in done.stderr
+        assert service.asked[-1].path == "/batches?dry_run=1"
+        assert json.loads(run("submit", "probe", "--dry-run", "--json").stdout) == answer
+        errors = [{"pointer": "/hardware/cpu", "detail": "Not so."}]
+        service.on("POST /batches", Reply(422, {"detail": "Some fields.", "errors": errors}))
+        assert "  --cpu: Not so." in run("submit", "probe", "--dry-run").stderr
+
     def test_how_it_is_to_go(self, service: Fake, run: Any) -> None:
         run("submit", "probe", "--max-parallel", "5", "--max-attempts", "3", "--retry-mem-factor",
             "1.5", "--no-retry-node-failures", "--notify", "https://x", "--notify-on",

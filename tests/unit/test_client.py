@@ -122,6 +122,13 @@ class TestSubmit:
             "slurm": {"time_limit": 90, "gpus": 0},
         }
 
+    def test_only_checked(self, service: Service, client: Any) -> None:
+        service.replies = [Reply(200, [{"n_jobs": 2, "expected_start": ""}])]
+        assert client.dry_run("probe", {"a": 1}, sweep={"b": [1, 2]}, cpu=2)["n_jobs"] == 2
+        (asked,) = service.asked
+        assert (asked.method, asked.path) == ("POST", "/batches?dry_run=1")
+        assert json.loads(asked.body)["variable_args"] == [{"b": 1}, {"b": 2}]
+
     def test_after_others(self, service: Service, client: Any) -> None:
         service.replies = [Reply(201, batch("b0", RUNNING=1)), Reply(201, batch(SUBMITTED=1))]
         before = client.submit("probe")

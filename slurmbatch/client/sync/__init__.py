@@ -120,9 +120,17 @@ class Client:
         """The same with the body of a POST as the HTTP API has it."""
         return Batch(self, self._run(self._ask.submit(body, idempotency_key)))
 
-    def dry_run(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Checks the body of a POST, Slurm included, and keeps nothing: what the batch would be,
-        and when Slurm would start it."""
+    def dry_run(
+        self, tool_id: str, args: Mapping[str, ArgValue] | None = None, **options: Any
+    ) -> dict[str, Any]:
+        """Has all checked that `submit` would be given, and Slurm asked; makes no batch.
+
+        Gives what the batch would be like, and when Slurm would start it.
+        """
+        return self.dry_run_body(new_batch(tool_id, args, **options))
+
+    def dry_run_body(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The same with the body of a POST as the HTTP API has it."""
         return self._run(self._ask.dry_run(body))
 
     def batches(
