@@ -158,9 +158,10 @@ def _show_dry(session: Session, found: dict[str, Any]) -> None:
         terminal.print_json(found)
         return
     hardware, arrays = found["hardware"], found["n_arrays"]
+    split = "one job array" if arrays == 1 else f"{arrays} job arrays"
     terminal.print_fields(
         {
-            "jobs": f"{found['n_jobs']}, in {'one job array' if arrays == 1 else f'{arrays} job arrays'}",
+            "jobs": f"{found['n_jobs']}, in {split}",
             "each job": f"{hardware['cpu']} CPU, {hardware['memory']} MiB",
             "expected start": found["expected_start"] or "unknown",
             "on": found["expected_nodes"],

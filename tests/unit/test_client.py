@@ -84,15 +84,6 @@ def client(make: Make, service: Service, clock: Clock) -> Iterator[Any]:
         yield made
 
 
-def test_a_dry_run_keeps_nothing(service: Service, client: Any) -> None:
-    service.replies = [Reply(200, {"n_arrays": 1, "expected_start": "2026-11-23T14:03:07Z"})]
-    assert client.dry_run({"tool_id": "probe"})["n_arrays"] == 1
-    (asked,) = service.asked
-    assert (asked.method, asked.path) == ("POST", "/batches?dry_run=1")
-    assert "idempotency-key" not in asked.headers
-    assert json.loads(asked.body) == {"tool_id": "probe"}
-
-
 class TestSubmit:
     def test_sends_what_was_given_and_nothing_else(self, service: Service, client: Any) -> None:
         service.replies = [Reply(201, batch(SUBMITTED=2))]
@@ -127,6 +118,7 @@ class TestSubmit:
         assert client.dry_run("probe", {"a": 1}, sweep={"b": [1, 2]}, cpu=2)["n_jobs"] == 2
         (asked,) = service.asked
         assert (asked.method, asked.path) == ("POST", "/batches?dry_run=1")
+        assert "idempotency-key" not in asked.headers
         assert json.loads(asked.body)["variable_args"] == [{"b": 1}, {"b": 2}]
 
     def test_after_others(self, service: Service, client: Any) -> None:
