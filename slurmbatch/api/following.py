@@ -11,7 +11,7 @@ from typing import Any
 from slurmbatch.api.gzipping import Growing
 from slurmbatch.errors import SlurmbatchError, Unavailable
 from slurmbatch.logs import JobLog, open_log
-from slurmbatch.web import Cut, Pause, Wait, may_wait
+from slurmbatch.web import Cut, Pause, Wait, may_go_on
 from slurmbatch.web.waiting import FILES
 
 CHUNK = 64 * 1024
@@ -99,7 +99,7 @@ class Followed:
         beats_at = self._spoke_at + BEAT_EVERY if self._gzip else math.inf
         if self._gzip and time.monotonic() >= beats_at:
             return self._say(self._gzip.part(b"") + Growing.BEAT)
-        if not may_wait(self._follower.environ, self._follower.who):
+        if not may_go_on(self._follower.environ):
             raise Cut
         raise Pause(Wait(self._follower.who, self._has_more, beats_at, FILES))
 

@@ -20,9 +20,9 @@ from slurmbatch.errors import SettingsError
 from slurmbatch.journal import get
 from slurmbatch.web.channel import Channel, resumable
 from slurmbatch.web.lanes import Lanes, Waits
-from slurmbatch.web.waiting import Cut, Pause, Wait, Waiting, may_wait
+from slurmbatch.web.waiting import Cut, Pause, Wait, Waiting, may_go_on, may_wait
 
-__all__ = ["Cut", "Pause", "Wait", "Waits", "Web", "listen", "may_wait"]
+__all__ = ["Cut", "Pause", "Wait", "Waits", "Web", "listen", "may_go_on", "may_wait"]
 
 _log = get("web")
 

@@ -281,7 +281,9 @@ class Channel(HTTPChannel):
         return self._is_parked and not self.total_outbufs_len
 
     def readable(self) -> bool:
-        return not (self._is_parked and self._has_more) and bool(super().readable())
+        if self._is_parked:  # asked of each of hundreds whenever the loop comes round
+            return not self._has_more
+        return bool(super().readable())
 
     def handle_read(self) -> None:
         if self._is_parked:

@@ -68,7 +68,7 @@ class Waiting:
         self._lock = threading.Lock()
         self._by_caller: Counter[str] = Counter()
         self._kinds = {kind: _Kind(kind, every, self) for kind, every in _EVERY.items()}
-        self._is_closed = False
+        self.is_closed = False
 
     def start(self) -> None:
         for each in self._kinds.values():
@@ -82,12 +82,12 @@ class Waiting:
     def has_room(self, who: str) -> bool:
         """Whether one more answer of this caller's may wait."""
         with self._lock:
-            return not self._is_closed and self._by_caller[who] < self._most_each
+            return not self.is_closed and self._by_caller[who] < self._most_each
 
     def park(self, sleeper: Sleeper, wait: Wait) -> bool:
         """False if it must not wait any more."""
         with self._lock:
-            if self._is_closed:
+            if self.is_closed:
                 return False
             self._by_caller[wait.who] += 1
             self._waits.aside += 1
@@ -102,7 +102,7 @@ class Waiting:
     def close(self) -> None:
         """Wakes all, and lets nobody wait any more."""
         with self._lock:
-            self._is_closed = True
+            self.is_closed = True
         for each in self._kinds.values():
             each.close()
 
@@ -155,7 +155,10 @@ class _Kind:
             self._bell.wait(self._patience())
             self._bell.clear()
             begun = time.monotonic()
-            self._look()
+            try:
+                self._look()
+            except Exception:  # or nobody who waits would ever be told anything any more
+                _log.exception("looking for what answers wait for has failed", kind=self.name)
             took = time.monotonic() - begun
             self._closing.wait(max(_LEAST_REST, _RESTS * took))
 
@@ -191,3 +194,9 @@ def may_wait(environ: dict[str, Any], who: str) -> bool:
     """Whether the answer to this request may pause; no server but ours can do that."""
     waiting: Waiting | None = environ.get(_KEY)
     return waiting is not None and waiting.has_room(who)
+
+
+def may_go_on(environ: dict[str, Any]) -> bool:
+    """Whether an answer that has paused before may do so again, though others came meanwhile."""
+    waiting: Waiting | None = environ.get(_KEY)
+    return waiting is not None and not waiting.is_closed

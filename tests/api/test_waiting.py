@@ -231,6 +231,22 @@ class TestLongPolls:
 
 
 class TestFollowing:
+    def test_who_follows_already_goes_on_though_others_have_come_since(
+        self, api: Api, batches: FakeBatches, batch: Batch, log: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        site = Site(api, batches, connection_limit=16)
+        other = batches.add("anna")
+        with asked(site, follow(batch)) as connection, asked(site, poll(other)):
+            # Somebody else takes the place that it had, whenever it has left it.
+            monkeypatch.setattr(site.web._waiting, "has_room", lambda _: False)
+            answer = connection.getresponse()
+            for text in (b"more", b"still more"):
+                append(log, text)
+                assert answer.read(len(text)) == text
+            until(lambda: site.waiting() == 2)
+        site.stop()
+
     def test_it_comes_as_it_is_printed_until_the_job_ends(
         self, site: Site, batch: Batch, log: Path
     ) -> None:
