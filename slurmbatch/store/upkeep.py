@@ -71,7 +71,10 @@ class Upkeep:
         if self._db.sql("PRAGMA auto_vacuum")[0][0] != 2:
             return False  # made by an older release; `compact` mends that
         with self._db.write() as db:
-            db.execute_sql(f"PRAGMA incremental_vacuum({_PAGES})").fetchall()
+            # One at a time: SQLite frees a page with each step of the statement, and Python takes
+            # only one of a statement that has no rows.
+            for _ in range(_PAGES):
+                db.execute_sql("PRAGMA incremental_vacuum(1)")
         return True
 
     def compact(self) -> None:
