@@ -48,11 +48,11 @@ class BindingSlurm:
         return self.commands.facts()
 
     def submit(self, request: SubmitRequest) -> Submission:
-        description = describe(request, self.commands.environment())
+        timeout = self.commands.submit_timeout
         try:
-            answer = self.handing.ask(
-                "submit", self.commands.submit_timeout, description=description
-            )
+            version = self.handing.version(timeout)
+            environment = self.commands.environment() | quirks.given_by_sbatch(version)
+            answer = self.handing.ask("submit", timeout, description=describe(request, environment))
         except HelperLost as lost:
             if lost.asked:
                 raise SlurmAmbiguous(lost.detail) from lost

@@ -80,7 +80,7 @@ SLEEPS_BY_ITSELF = "sleeping and retrying"
 REFUSED_BY_NUMBER = frozenset({
     2000, 2001, 2003, 2004, 2015,  # partitions, and who may use them
     2002, 2010, 2113,  # permission, user, group
-    2005, 2006, 2009, 2014, 2044, 2069,  # processors, nodes, memory
+    2005, 2006, 2014, 2018, 2044, 2069,  # processors, nodes, memory
     2012,  # a path that is too long
     2029, 2048, 2072,  # features, licences, gres
     2038,  # dependency
@@ -96,6 +96,20 @@ BUSY_BY_NUMBER = frozenset({11, 2007})
 def is_no_answer(number: int) -> bool:
     """Whether the error arose between libslurm and slurmctld: messages, sockets, credentials."""
     return 1000 <= number < 2000 or number in (2026, 2027, 2131) or 5000 <= number < 7000
+
+
+def given_by_sbatch(version: str) -> dict[str, str]:
+    """What sbatch of this version sets for MPI's own launchers, and libslurm does not."""
+    if version_tuple(version) < (24, 11):
+        return {}
+    return {
+        "HYDRA_BOOTSTRAP": "slurm",
+        "HYDRA_LAUNCHER_EXTRA_ARGS": "--external-launcher",
+        "I_MPI_HYDRA_BOOTSTRAP": "slurm",
+        "I_MPI_HYDRA_BOOTSTRAP_EXEC_EXTRA_ARGS": "--external-launcher",
+        "OMPI_MCA_plm_slurm_args": "--external-launcher",
+        "PRTE_MCA_plm_slurm_args": "--external-launcher",
+    }
 
 
 @dataclass(frozen=True, slots=True)

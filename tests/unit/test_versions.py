@@ -48,3 +48,10 @@ def test_accounting_is_asked_for_restarts_only_where_it_knows_them() -> None:
     line = f"|{NONCE}|".join(values.get(name, "0") for name in more)
     assert [row.restarts for row in parse.ended(line, NONCE, more)] == [2]
     assert list(parse.ended(line, NONCE)) == []
+
+
+def test_jobs_get_through_pyslurm_what_sbatch_of_that_version_gives() -> None:
+    assert quirks.given_by_sbatch("22.5.0") == {}
+    newer = quirks.given_by_sbatch("25.11.2")
+    assert newer["HYDRA_BOOTSTRAP"] == "slurm"
+    assert newer["PRTE_MCA_plm_slurm_args"] == "--external-launcher"
