@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 
 import pytest
 
+from slurmbatch import journal
+from slurmbatch.config import load
+from slurmbatch.daemon import chosen_slurm
 from slurmbatch.slurm import parse, quirks
 from tests.record import NONCE
 
@@ -55,3 +59,24 @@ def test_jobs_get_through_pyslurm_what_sbatch_of_that_version_gives() -> None:
     newer = quirks.given_by_sbatch("25.11.2")
     assert newer["HYDRA_BOOTSTRAP"] == "slurm"
     assert newer["PRTE_MCA_plm_slurm_args"] == "--external-launcher"
+
+
+@pytest.mark.parametrize(("version", "n"), [("22.05.8", 2), ("26.05.5", 0), (None, 0)])
+def test_the_daemon_says_so_at_its_start(tmp_path: Path, version: str | None, n: int) -> None:
+    (tmp_path / "tools.d").mkdir()
+    if version is not None:
+        (tmp_path / "scontrol").write_text(f"#!/bin/sh\necho slurm-wlm {version}\n")
+        (tmp_path / "scontrol").chmod(0o755)
+    file = tmp_path / "slurmbatch.toml"
+    file.write_text(
+        f'[jobs]\nlog_dir = "{tmp_path}"\n[slurm]\nbackend = "commands"\nbin_dir = "{tmp_path}"\n'
+    )
+    stream = io.StringIO()
+    journal.configure("info", stream)
+    try:
+        chosen_slurm(load(file))
+    finally:
+        journal.configure("info")
+    told = [line for line in stream.getvalue().splitlines() if "has limits" in line]
+    assert len(told) == n
+    assert all(f'version="slurm-wlm {version}"' in line and " warning " in line for line in told)
