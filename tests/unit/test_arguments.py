@@ -196,7 +196,8 @@ def test_whatever_comes_is_told_or_can_be_run(
     fixed: Mapping[str, Any], variable: Sequence[Mapping[str, Any]]
 ) -> None:
     checked = check(TOOL, fixed, variable, 1000, max_faults=100)
-    for each in checked.faults:
+    # After the first hundred comes a last one, which says how many more there are.
+    for each in checked.faults[:100]:
         assert each.pointer.startswith(("/fixed_args", "/variable_args/"))
         each.pointer.encode()
     if checked.faults:
