@@ -6,16 +6,21 @@ import base64
 import json
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from slurmbatch.errors import Invalid
@@ -325,6 +330,26 @@ def listening(context: ssl.SSLContext | None = None) -> Iterator[Any]:
         server.server_close()
 
 
+def make_certificate(key: Path, cert: Path, name: str) -> None:
+    private = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(private.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(private, hashes.SHA256())
+    )
+    cert.write_bytes(made.public_bytes(Encoding.PEM))
+    key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+
 def to(server: Any, path: str = "/", scheme: str = "http", host: str = "hooks.test") -> Target:
     return Target(scheme, host, server.server_port, path, True)
 
@@ -367,11 +392,7 @@ class TestThePost:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, fits: bool
     ) -> None:
         key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
-        make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-                "-nodes", "-days", "2", "-subj", "/CN=hooks.test",
-                "-addext", "subjectAltName=DNS:hooks.test",
-                "-keyout", str(key), "-out", str(cert)]  # fmt: skip
-        subprocess.run(make, check=True, capture_output=True)
+        make_certificate(key, cert, "hooks.test")
         monkeypatch.setenv("SSL_CERT_FILE", str(cert))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(cert, key)
