@@ -25,6 +25,7 @@ const [made] = got(
     },
   }),
 );
+if (!("batch_id" in made)) throw new Error("only a dry run has no id");
 const path = { batch_id: made.batch_id };
 
 let batch = made;
