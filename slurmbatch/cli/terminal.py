@@ -25,6 +25,7 @@ COLOURS = {
     "FAILED": "red",
 }
 _BLOCK = 1000
+_encode = json.JSONEncoder(default=dict).encode
 _NARROWEST = 8
 # What colours text, moves the cursor, or sets a title (ECMA-48), whole; then whatever could still
 # take hold of a terminal, or turn the direction of the text.
@@ -43,7 +44,9 @@ def harmless(text: str) -> str:
 
 
 def in_a_line(text: str) -> str:
-    return " ".join(harmless(text).split())
+    # Nearly all text is plain, and there may be a million lines of it.
+    is_plain = text.isascii() and text.isprintable()
+    return " ".join((text if is_plain else harmless(text)).split())
 
 
 class LogWriter:
@@ -81,7 +84,7 @@ def print_json_array(values: Iterable[Any]) -> None:
     """The same for a list of any length, while it comes."""
     before = "[\n  "
     for each in values:
-        click.echo(before + json.dumps(each, default=dict), nl=False)
+        click.echo(before + _encode(each), nl=False)
         before = ",\n  "
     click.echo("[]" if before.startswith("[") else "\n]")
 
