@@ -9,6 +9,7 @@ import click
 from slurmbatch.cli import terminal
 from slurmbatch.cli.remote import told
 from slurmbatch.client import Client, ClientError, profiles
+from slurmbatch.client.connection import is_private
 from slurmbatch.client.profiles import DEFAULT, Profile
 
 json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
@@ -38,6 +39,8 @@ def login(url: str, name: str, as_json: bool) -> None:
     else:
         terminal.say(f"Logged in to {profile.url}, where you may run {_counted(len(tools))}.")
         terminal.say(f"Kept as profile {name} in {file}.")
+        if not is_private(profile.url):
+            terminal.say("Note: with http:// anybody on the way can read your key; try https://.")
 
 
 @click.command()

@@ -55,6 +55,12 @@ def request(ask: Ask, timeout: float) -> dict[str, Any]:
     return given
 
 
+def is_private(url: str) -> bool:
+    """Whether nobody on the way can read what is sent: encrypted, or within this machine."""
+    where = _parsed(url)
+    return where.scheme == "https" or where.host in _LOOPBACK
+
+
 def _parsed(url: str) -> httpx.URL:
     try:
         return httpx.URL(url)

@@ -10,6 +10,7 @@ from typing import Any
 import pandas
 import pytest
 
+from slurmbatch.client.connection import is_private
 from slurmbatch.client.frames import frame
 from slurmbatch.client.pace import WINDOW, Pace, duration
 from slurmbatch.client.progress import Progress, in_notebook
@@ -85,6 +86,15 @@ class TestFrame:
         assert made == [{"seed": 1, "rate": 0.5, "name": "a"}, {"seed": 2, "name": "b"}]
         assert json.dumps(made)
         assert rows({"seed": table["seed"]}) == [{"seed": 1}, {"seed": 2}]
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [("https://x.example.org", True), ("http://127.0.0.1:80", True), ("http://[::1]", True),
+     ("http://localhost/a", True), ("http://x.example.org", False), ("http://10.0.0.1", False)],
+)  # fmt: skip
+def test_whom_a_key_may_be_sent_to_without_a_word(url: str, expected: bool) -> None:
+    assert is_private(url) == expected
 
 
 class TestQuantities:
