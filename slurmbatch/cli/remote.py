@@ -32,6 +32,7 @@ _FULL_ID = 26
 _NEWEST = "@"
 _HURRY = Patience(tries=1)
 _SUGGESTIONS = 20
+_MANY = 1000
 
 
 @dataclass(slots=True)
@@ -78,7 +79,8 @@ def remote(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--json", "as_json", is_flag=True, help="For programs.")
     @functools.wraps(command)
     def called(profile: str | None, as_json: bool, **given: Any) -> Any:
-        with told(as_json), Client(profile=profile, on_retry=_say_trouble) as client:
+        on_retry = None if as_json else _say_trouble
+        with told(as_json), Client(profile=profile, on_retry=on_retry) as client:
             return command(Session(client, as_json), **given)
 
     return called
@@ -89,34 +91,34 @@ def told(as_json: bool) -> Iterator[None]:
     """What goes wrong is a message and an exit code, not a traceback."""
     try:
         yield
-    except ClientError as error:
+    except (ClientError, TimeoutError) as error:
         _show(error, as_json)
         sys.exit(_exit_code(error))
-    except TimeoutError as error:
-        terminal.say(f"Error: {error}")
-        sys.exit(TOO_LATE)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 
 
-def _show(error: ClientError, as_json: bool) -> None:
-    if as_json and isinstance(error, ApiError):
-        click.echo(json.dumps(error.problem), err=True)
+def _show(error: ClientError | TimeoutError, as_json: bool) -> None:
+    problem: dict[str, Any] = {"detail": str(error)}
+    if isinstance(error, ApiError):
+        problem = error.problem
+    if as_json:
+        click.echo(json.dumps(problem), err=True)
         return
-    if not isinstance(error, ApiError):
-        terminal.say(f"Error: {error}")
-        return
-    mistakes = [f"  {each['pointer']}: {each['detail']}" for each in error.errors]
-    terminal.say("\n".join([f"Error: {error.detail or error.title}", *mistakes]))
+    mistakes = [f"  {each['pointer']}: {each['detail']}" for each in problem.get("errors", ())]
+    told = problem.get("detail") or problem.get("title")
+    terminal.say("\n".join([f"Error: {told}", *mistakes]))
 
 
-def _exit_code(error: ClientError) -> int:
+def _exit_code(error: ClientError | TimeoutError) -> int:
     if isinstance(error, ApiError):
         by_status = {401: NO_CREDENTIALS, 403: NO_CREDENTIALS, 404: UNKNOWN_ID}
         by_status |= dict.fromkeys((400, 413, 422), WRONG)
         by_status |= dict.fromkeys((429, 502, 503, 504), AWAY)
         return by_status.get(error.status, 1)
-    kinds = {UnknownId: UNKNOWN_ID, NotLoggedIn: NO_CREDENTIALS, NoAnswer: AWAY}
+    kinds: dict[type[Exception], int] = {
+        UnknownId: UNKNOWN_ID, NotLoggedIn: NO_CREDENTIALS, NoAnswer: AWAY, TimeoutError: TOO_LATE,
+    }  # fmt: skip
     return kinds.get(type(error), 1)
 
 

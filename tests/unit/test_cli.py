@@ -541,6 +541,13 @@ class TestErrors:
         assert json.loads(done.stderr)["detail"] == "Detail."
         assert done.stdout == ""
 
+    def test_that_are_not_the_services_are_for_programs_too(self, service: Fake, run: Any) -> None:
+        service.has(batch(FIRST, RUNNING=1))
+        for words, code in ((["show", "zz"], 5), (["wait", "@", "--timeout", "0"], 124)):
+            done = run(*words, "--json")
+            assert (done.exit_code, done.stdout) == (code, "")
+            assert json.loads(done.stderr)["detail"]
+
 
 class TestCompletion:
     @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
