@@ -238,12 +238,15 @@ def noted_end(known: KnownJob, situation: Situation) -> JobChange | None:
     claim = situation.claim(known)
     if claim is None or claim.code is None:
         return None
-    return _end(known, states.from_claim(claim.code), situation, claim.code)
+    # A signal that it was sent, with nobody there to tell that it was for our asking.
+    cancelled = situation.array.cancel and claim.code in _CODES_OF_A_CANCELLATION
+    verdict = states.cancelled_running() if cancelled else states.from_claim(claim.code)
+    return _end(known, verdict, situation, claim.code)
 
 
 def without_a_record(known: KnownJob, situation: Situation) -> JobChange:
     """For a task that has run, and whose end neither Slurm nor the job has told."""
-    return _end(known, states.lost(situation.context(None, known)), situation)
+    return _end(known, states.lost(situation.context(None, known), started=True), situation)
 
 
 def lost(known: KnownJob, situation: Situation) -> JobChange | None:
@@ -254,7 +257,8 @@ def lost(known: KnownJob, situation: Situation) -> JobChange | None:
         return noted
     claim = situation.claim(known)
     if claim is None or claim.started or context.cancelled:
-        return _end(known, states.lost(context), situation)
+        started = claim is not None and claim.started
+        return _end(known, states.lost(context, started=started), situation)
     return None
 
 

@@ -95,16 +95,21 @@ def unknown_words(report: JobReport) -> frozenset[str]:
     return (report.flags | {report.state}) - flags - BASES
 
 
-def lost(context: Context) -> Verdict:
+def lost(context: Context, *, started: bool = False) -> Verdict:
     """For a job that neither squeue nor sacct knows, both asked in health and past the grace."""
     if context.cancelled:
-        return _cancelled("by request, before it started", "")
+        return cancelled_running() if started else _cancelled("by request, before it started", "")
     return Verdict(
         BAD,
         "LOST",
         "LOST: Slurm no longer knows this job and has no record of its end; it may not have run",
         final=True,
     )
+
+
+def cancelled_running() -> Verdict:
+    """For a job that has run, was to be ended by us, and of whose end Slurm has no record."""
+    return _cancelled("by request", "")
 
 
 def from_claim(code: int, told: str = "") -> Verdict:

@@ -120,8 +120,8 @@ class Campaign:
                 self.ledger.complain(f"sbatch was never run: {what}")
         gentle = GENTLE if self.orders.gently else ()
         for point in unshot(self.site, (*gentle, *crashing)):
-            # What depends on how fast slurmctld saves its state may need a second try.
-            if not any(fields.shoot(point) for _ in range(3)):
+            # What depends on how fast slurmctld answers, or saves its state, may need more tries.
+            if not any(fields.shoot(point) for _ in range(6)):
                 self.ledger.complain(f"{point} was never reached")
         fields.finish()
 

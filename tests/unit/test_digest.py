@@ -275,6 +275,24 @@ class TestGone:
         assert change.status is status
         assert change.reason.startswith(words)
 
+    @pytest.mark.parametrize(
+        ("code", "words"),
+        [
+            (None, "CANCELLED: cancelled by request"),
+            (137, "CANCELLED: cancelled by request"),
+            (143, "CANCELLED: cancelled by request"),
+            (7, "EXIT: ended with exit code 7"),
+            (0, "OK: ended with exit code 0"),
+        ],
+    )
+    def test_one_that_we_have_ended_was_cancelled(self, code: int | None, words: str) -> None:
+        """It ran, was sent a signal because we asked, and Slurm has forgotten all of it."""
+        place = situation(claim=Claim(True, code), array=replace(ARRAY, cancel=True))
+        change = digest.lost(known(Status.RUNNING), place)
+        assert change is not None
+        assert change.reason.startswith(words)
+        assert "before it started" not in change.reason
+
     def test_one_that_never_started_is_to_be_submitted_again(self) -> None:
         assert digest.lost(known(), situation(claim=Claim(False))) is None
 
