@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from slurmbatch.errors import SlurmBusy
 from slurmbatch.model import ArrayState, Status
 from slurmbatch.slurm.port import SubmitRequest
 from slurmbatch.states import ENDS
+from slurmbatch.submitter.room import Room
 from slurmbatch.submitter.turns import ARRAYS_A_TURN, ENDED_A_TICK
 
 from .world import ALICE, BOB, World
@@ -51,6 +53,48 @@ class Limit:
                     self.world.slurm.finish(array.job_id, number)
                     self.world.ran(array.request.script, number)
                     count -= 1
+
+
+@pytest.mark.parametrize(
+    ("there", "n_tasks", "tries", "piece"),
+    [
+        (0, 1000, 1, 1000),  # the first time it only waits
+        (0, 1000, 2, 500),
+        (0, 20, 3, 16),
+        (0, 10, 3, 10),
+        (0, 10, 5, 5),
+        (0, 1, 9, 1),
+        (5000, 1000, 9, 1000),  # a quarter of what is there is more than all of it
+        (1500, 1000, 9, 500),
+        (1500, 300, 9, 300),
+        (400, 1000, 9, 500),
+        (400, 150, 9, 100),
+    ],
+)
+def test_what_a_limit_keeps_out_is_cut_no_smaller_than_makes_sense(
+    world: World, there: int, n_tasks: int, tries: int, piece: int
+) -> None:
+    world.post(1)
+    array = world.store.arrays.in_state(ArrayState.INTENT)[0]
+    room = Room(lambda: there)
+    assert room.piece(replace(array, n_tasks=n_tasks, tries=tries)) == piece
+
+
+def test_what_has_fitted_is_doubled_the_next_time(world: World) -> None:
+    world.post(1)
+    array = world.store.arrays.in_state(ArrayState.INTENT)[0]
+    room, there = Room(lambda: there), 0
+    room.accepted(replace(array, n_tasks=30, tries=3))
+    large = replace(array, n_tasks=1000, tries=1)
+    assert room.piece(large) == 60
+    room.accepted(replace(array, n_tasks=60, tries=2))
+    assert room.piece(large) == 120
+    there = 100
+    assert not room.has_come(replace(array, n_tasks=120))
+    assert room.piece(replace(array, n_tasks=120, tries=1)) == 120
+    there = 0
+    assert not room.has_come(replace(array, n_tasks=120))  # 120 do not fit into 100
+    assert room.has_come(replace(array, n_tasks=100))
 
 
 def statements(world: World) -> list[str]:
