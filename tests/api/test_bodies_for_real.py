@@ -24,6 +24,7 @@ from slurmbatch.doorbell import Doorbell
 from slurmbatch.health import Health
 from slurmbatch.model import ArrayState
 from slurmbatch.store import Store, open_store
+from slurmbatch.targets import AllowedHost
 from tests.api.conftest import MAX_BODY, Api
 from tests.api.fakes import FakeIdentity, FakeReadiness
 from tests.api.test_bodies import FAULTY, GOOD, HOSTILE, JSON_VALUES, changed, with_slash
@@ -60,7 +61,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     (directory / "logs").mkdir()
     store = open_store(path, exclusive=True)
     offered = load(ETC / "slurmbatch.toml")
-    offer = Offer(offered.tools, {each.id: each for each in offered.filesystems}, 1000, 65_536)
+    known = {each.id: each for each in offered.filesystems}
+    offer = Offer(offered.tools, known, 1000, 65_536, (AllowedHost("a"),))
     rules = Rules(directory / "logs", directory, 262_144, None, submit_wait=0.0)
     batches = Batches(store, offer, rules, Doorbell(), Health())
     app = create_app(
