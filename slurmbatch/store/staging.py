@@ -12,7 +12,7 @@ import peewee
 from slurmbatch.store.database import Database
 
 _MARK = "STAGED:"
-_STAGED = f"state NOT IN ('DONE', 'REFUSED') AND state GLOB '{_MARK}*'"
+STAGED = f"state NOT IN ('DONE', 'REFUSED') AND state GLOB '{_MARK}*'"
 
 
 def hide(db: peewee.SqliteDatabase, batch: int) -> None:
@@ -23,7 +23,7 @@ def hide(db: peewee.SqliteDatabase, batch: int) -> None:
 def show(db: peewee.SqliteDatabase, batch: int) -> None:
     db.execute_sql("UPDATE batch SET deleted_at = NULL WHERE pk = ?", (batch,))
     db.execute_sql(
-        f"UPDATE array SET state = substr(state, {len(_MARK) + 1}) WHERE batch = ? AND {_STAGED}",
+        f"UPDATE array SET state = substr(state, {len(_MARK) + 1}) WHERE batch = ? AND {STAGED}",
         (batch,),
     )
 
@@ -31,9 +31,9 @@ def show(db: peewee.SqliteDatabase, batch: int) -> None:
 def give_up(db: peewee.SqliteDatabase, batch: int | None = None) -> None:
     """Of one batch, or of all."""
     db.execute_sql(
-        f"UPDATE array SET state = 'DONE' WHERE {_STAGED} AND batch = coalesce(?, batch)", (batch,)
+        f"UPDATE array SET state = 'DONE' WHERE {STAGED} AND batch = coalesce(?, batch)", (batch,)
     )
 
 
 def is_any(database: Database) -> bool:
-    return bool(database.sql(f"SELECT 1 FROM array WHERE {_STAGED} LIMIT 1"))
+    return bool(database.sql(f"SELECT 1 FROM array WHERE {STAGED} LIMIT 1"))

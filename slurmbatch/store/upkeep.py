@@ -15,6 +15,7 @@ from slurmbatch.errors import NewerSchema, StoreFull, StoreUnavailable
 from slurmbatch.store.database import Database, holding, honest_errors
 from slurmbatch.store.migrations import MIGRATIONS
 from slurmbatch.store.rows import FIRST_END, STATUSES
+from slurmbatch.store.staging import STAGED
 
 _PORTION = 500
 # So much may lie free in the file before any of it is given back; what comes next takes it.
@@ -31,7 +32,8 @@ _INVARIANTS = (
      f"SELECT batch_id FROM batch WHERE deleted_at IS NULL AND ({_WRONG_COUNTERS})"),
     ("arrays do not agree with the jobs that they are to end",
      "SELECT tag FROM array WHERE n_unfinished IS NOT (SELECT count(*) FROM job"
-     f" WHERE array = array.pk AND status < {FIRST_END}) AND state NOT IN ('DONE', 'REFUSED')"),
+     f" WHERE array = array.pk AND status < {FIRST_END}) AND state NOT IN ('DONE', 'REFUSED')"
+     f" AND NOT ({STAGED})"),
     ("arrays belong to no batch",
      "SELECT tag FROM array WHERE batch NOT IN (SELECT pk FROM batch)"),
 )  # fmt: skip

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from slurmbatch.model import ArrayState, Batch, Hardware, SlurmOptions, Status
 from slurmbatch.spool import Spool, compact
 from slurmbatch.store import Idempotency, NewArray, Store, new_id, open_store
 from slurmbatch.store import batches as module
+from slurmbatch.store.upkeep import _broken_invariants
 
 from .test_store import NOW, counted, jobs, make
 
@@ -168,6 +171,27 @@ def test_a_daemon_killed_in_the_middle_leaves_nothing(
     assert create(again, while_made(lambda _: None), Idempotency("k", b"1")) is None
     assert len(again.batches.list("alice")) == 1
     again.close()
+
+
+def test_a_copy_from_the_middle_is_sound_and_has_nothing_of_it(
+    store: Store, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.sqlite"
+
+    def take(number: int) -> None:
+        if number == 55:
+            store._db.writer.execute_sql("VACUUM INTO ?", (str(copy),))
+
+    create(store, while_made(take))
+    with closing(sqlite3.connect(copy)) as connection:
+        assert list(_broken_invariants(connection)) == []
+    copy.chmod(0o600)
+    tmp_path.chmod(0o700)
+    restored = open_store(copy, exclusive=True)
+    assert restored.batches.list("alice") == []
+    purge(restored)
+    assert rows(restored) == [0, 0, 0, 0]
+    restored.close()
 
 
 def test_the_same_key_meanwhile_makes_one_batch(store: Store) -> None:
