@@ -206,13 +206,14 @@ class TestRequeues:
         assert back["submitted_jobs"]["FAILED"] == 0
         waiting = api.job(batch_id)
         assert waiting["status"] == "PENDING"
-        # Slurm would let it wait for some minutes.
-        for _ in range(60):
-            update = ["scontrol", "update", f"jobid={slurm_id}", "starttime=now"]
+        # Slurm would let it wait for some minutes, but at once is too soon: while the run before is
+        # still ending on the node, 24.11 fails the new one, with exit code 1.
+        for _ in range(20):
+            update = ["scontrol", "update", f"jobid={slurm_id}", "starttime=now+3"]
             api.box.run(update, check=False)
+            time.sleep(4)
             if api.batch(batch_id)["finished_at"]:
                 break
-            time.sleep(0.5)
         assert api.ended(batch_id) == {"SUCCEEDED": 1}
         job = api.job(batch_id)
         assert job["attempt"] == 2
