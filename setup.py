@@ -25,6 +25,7 @@ setup(
             "share/slurmbatch/etc/tools.d",
             sorted(str(p) for p in Path("etc/tools.d").glob("*.toml")),
         ),
+        ("share/slurmbatch/etc/nginx", ["etc/nginx/slurmbatch.conf"]),
         ("share/slurmbatch/systemd", sorted(str(p) for p in Path("systemd").iterdir())),
     ],
     package_data={"slurmbatch": ["py.typed"], "slurmbatch.api": ["page/*"]},

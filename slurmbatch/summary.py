@@ -181,7 +181,7 @@ def _time(facts: Facts) -> str:
     if most is None:
         return ""
     enough = max(1, _rounded_up(most * _SPARE / 60))
-    took = f"{most:.0f} seconds"
+    took = "1 second" if round(most) == 1 else f"{most:.0f} seconds"
     if asked is None:
         return (f"No time limit was asked for, and {took} were enough: with one of {enough} min"
                 " they may start sooner.")  # fmt: skip

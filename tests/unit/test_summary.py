@@ -109,6 +109,7 @@ SUGGESTIONS = [
     ({"cpu": spread(0.9, 1.05)}, "At most 1.05 of the 4 CPUs asked for were busy: 1 would do."),
     ({"cpu": spread(2.4)}, "At most 2.4 of the 4 CPUs asked for were busy: 3 would do."),
     ({"cpu": spread(3.4)}, ""),
+    ({"time": spread(1)}, "At most 1 second of the 30 min asked for were needed: 1 min would do"),
     ({"time": spread(60)}, "At most 60 seconds of the 30 min asked for were needed: 2 min would"),
     ({"time": spread(1700)}, ""),
 ]  # fmt: skip
