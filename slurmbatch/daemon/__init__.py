@@ -38,7 +38,7 @@ from slurmbatch.poller import Poller
 from slurmbatch.poller.pace import Pace
 from slurmbatch.poller.sources import Sources
 from slurmbatch.slurm import quirks
-from slurmbatch.slurm.choose import choose
+from slurmbatch.slurm.choose import Choice, choose
 from slurmbatch.slurm.commands import CommandSlurm
 from slurmbatch.slurm.observed import Seen, observed
 from slurmbatch.slurm.port import SlurmPort
@@ -78,10 +78,15 @@ def command_slurm(settings: Settings) -> CommandSlurm:
 def chosen_slurm(settings: Settings) -> SlurmPort:
     choice = choose(settings.slurm.backend, command_slurm(settings))
     _log.info("way to Slurm chosen", backend=choice.backend, reason=choice.reason)
+    # Aside: while Slurm's commands hang, the service is to answer all the same.
+    threading.Thread(target=_tell_limits, args=(choice,), name="limits", daemon=True).start()
+    return choice.slurm
+
+
+def _tell_limits(choice: Choice) -> None:
     version = choice.version()
     for limit in quirks.limits(version):
         _log.warning("this version of Slurm has limits", version=version, limit=limit)
-    return choice.slurm
 
 
 @dataclass(frozen=True, slots=True)

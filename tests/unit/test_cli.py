@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 
 from slurmbatch.cli import ADMINS, USERS, main
 from slurmbatch.client import profiles
-from tests.fakes.http import Asked, Reply, Service, batch, job, reason
+from tests.fakes.web_service import Asked, Reply, Service, batch, job, reason
 
 FIRST, SECOND, THIRD = ("01m8da2sedsppp3et0t0rzabyd", "01m8da2w4x38tt81abp57x63dg",
                         "01m8db00000000000000000000")  # fmt: skip

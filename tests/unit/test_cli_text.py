@@ -15,7 +15,7 @@ from slurmbatch.cli import terminal
 from slurmbatch.cli.board import Board, rate
 from slurmbatch.cli.values import Mistakes, Values, crossed, spread, typed
 from slurmbatch.client import Batch, Parameter
-from tests.fakes.http import batch, reason
+from tests.fakes.web_service import batch, reason
 
 
 def parameter(kind: str) -> Parameter:

@@ -22,7 +22,7 @@ from slurmbatch.client import (
 )
 from slurmbatch.client.steps import OBJECT
 from tests.fakes.blocking import Blocking, plain
-from tests.fakes.http import Reply, Service, batch, job
+from tests.fakes.web_service import Reply, Service, batch, job
 
 KEY = "sbk_some_key"
 

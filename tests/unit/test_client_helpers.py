@@ -17,7 +17,7 @@ from slurmbatch.client.progress import Progress, in_notebook
 from slurmbatch.client.quantities import mebibytes, minutes
 from slurmbatch.client.resources import BatchFields
 from slurmbatch.client.sweep import rows
-from tests.fakes.http import batch, job
+from tests.fakes.web_service import batch, job
 
 
 class Number:

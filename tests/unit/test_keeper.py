@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -112,7 +113,8 @@ class TestKeeping:
         before = fds(), len(children())
         for number in range(200):
             if number % 4 == 3:
-                with pytest.raises(SlurmUnreachable):
+                # Mostly too short a time, and cut off wherever it has come to.
+                with suppress(SlurmUnreachable):
                     kept.ask("live", 0.001 * (number % 8), uid=ME)
             else:
                 kept.ask("live", 10.0, uid=ME)

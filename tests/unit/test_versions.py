@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,8 @@ def test_the_daemon_says_so_at_its_start(tmp_path: Path, version: str | None, n:
     journal.configure("info", stream)
     try:
         chosen_slurm(load(file))
+        for thread in [each for each in threading.enumerate() if each.name == "limits"]:
+            thread.join(20.0)
     finally:
         journal.configure("info")
     told = [line for line in stream.getvalue().splitlines() if "has limits" in line]
