@@ -112,7 +112,7 @@ class Judge:
         self._started_late(label, trace, posted.cancelled_at, "cancelled")
         if kind == "LOST":
             self._verdict.said_lost.append(f"{label}: {job['reason']} ({trace})")
-        if posted.is_whole and self._is_slurm_s_own_end(job):
+        if posted.is_whole and self._is_slurm_s_own_end(job, trace):
             self._verdict.ended_by_slurm.append(f"{label}: {job['reason']!r}, {trace}")
         elif posted.is_whole and not trace.starts and (kind != "LOST" or self._site.claims):
             self._verdict.lost.append(f"{label}: {job['status']} {job['reason']!r}, {trace}")
@@ -121,13 +121,17 @@ class Judge:
                 f"{label}: {job['status']} {job['reason']!r}, {trace}"
             )
 
-    def _is_slurm_s_own_end(self, job: dict[str, Any]) -> bool:
-        """Where munged is away while a job is launched, slurmd has all of its array cancelled, also
-        what runs or has ended. Without claims there is nobody who knows better."""
+    def _is_slurm_s_own_end(self, job: dict[str, Any], trace: Trace) -> bool:
+        """Where munged is away while a job is launched, or slurmctld was killed, slurmd has all of
+        its array cancelled, also what is pending, runs or has ended. Without claims there is nobody
+        who knows better; with them it is known of what has ended (see docs/handover.md)."""
         reason = job["reason"]
         by_us = reason.startswith("CANCELLED: cancelled by request")
-        told = "(CANCELLED" in reason or "(NODE_FAIL" in reason
-        return told and not by_us and not self._site.claims
+        if self._site.claims:
+            told = self._crashed and "(CANCELLED" in reason and not trace.ends
+        else:
+            told = "(CANCELLED" in reason or "(NODE_FAIL" in reason
+        return told and not by_us
 
     def _agree(
         self, posted: Posted, kind: str, trace: Trace, job: dict[str, Any], code: int
