@@ -46,13 +46,21 @@ class Board:
     tag: str
     names: frozenset[str]
 
+    @property
+    def fenced(self) -> bool:
+        return _UNFENCED not in self.names
+
+    def started(self, task: int) -> bool:
+        """Whether the task had made its claim then."""
+        name = str(task)  # as the job script names it
+        return name in self.names and not (self.root / self.tag / name).is_symlink()
+
     def look(self, task: int) -> Claim:
         """The claim of a task's run, as it is now if it was there then."""
-        name = str(task)  # as the job script names it
-        place = self.root / self.tag / name
-        if name not in self.names or place.is_symlink():
-            return Claim(started=False, fenced=_UNFENCED not in self.names)
-        code = self._code(name)
+        if not self.started(task):
+            return Claim(started=False, fenced=self.fenced)
+        place = self.root / self.tag / str(task)
+        code = self._code(place.name)
         ended_at = None if code is None else _modified_at(place / "code")
         return Claim(True, code, (place / "again").exists(), ended_at)
 

@@ -36,11 +36,7 @@ class Evidence:
 
     def claim(self, array: ArraySpec, task: int) -> Claim | None:
         """None: it makes none, or they cannot be looked at just now."""
-        if self.claims is None:
-            return None
-        if array.tag not in self._boards:
-            self._boards[array.tag] = self.claims.board(array.tag)
-        board = self._boards[array.tag]
+        board = self._board(array)
         return board.look(task) if board is not None else None
 
     def has_run(self, array: ArraySpec, task: int, report: JobReport) -> bool | None:
@@ -53,13 +49,20 @@ class Evidence:
         why.
         """
         log = self._log(array, task)
-        claim = self.claim(array, task)
-        if claim is None or not claim.fenced:
+        board = self._board(array)
+        if board is None or not (board.fenced or board.started(task)):
             return is_there(log) or None
-        return claim.started or (report.state == "FAILED" and bool(last_bytes(log, 1)))
+        return board.started(task) or (report.state == "FAILED" and bool(last_bytes(log, 1)))
 
     def ran_out_of_memory(self, array: ArraySpec, task: int) -> bool:
         return bool(_OUT_OF_MEMORY.search(last_bytes(self._log(array, task), 4096)))
+
+    def _board(self, array: ArraySpec) -> Board | None:
+        if self.claims is None:
+            return None
+        if array.tag not in self._boards:
+            self._boards[array.tag] = self.claims.board(array.tag)
+        return self._boards[array.tag]
 
     def _log(self, array: ArraySpec, task: int) -> JobLog:
         parts = log_parts(array.batch_id, array.ordinal, array.generation, task)
