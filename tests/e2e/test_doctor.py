@@ -65,4 +65,5 @@ def test_a_canary_that_never_gets_its_turn_is_taken_back(cluster: Sandbox, tmp_p
         cluster.run(["scontrol", "update", "PartitionName=main", "State=UP"])
     assert code == 1
     assert "has not ended in time: PENDING" in found["canary"]["found"]
-    assert "PENDING" not in cluster.run(["squeue", "-h", "-o", "%j %T"]).stdout
+    # The cluster is shared: other tests' jobs may still wait in it.
+    assert "slurmbatch-doctor" not in cluster.run(["squeue", "-h", "-o", "%j %T"]).stdout
