@@ -57,6 +57,14 @@ class Unauthenticated(SlurmbatchError):
     """Credentials are needed: an API key, or a Bearer token, in the Authorization header."""
 
 
+class Forbidden(SlurmbatchError):
+    """These credentials are good, but not for this."""
+
+    def __init__(self, scope: str) -> None:
+        self.scope = scope
+        super().__init__(f"These credentials are good, but this needs the scope {scope}.")
+
+
 class NotFound(SlurmbatchError):
     """There is nothing here under that id."""
 

@@ -68,17 +68,39 @@ class Gate(StrEnum):
     THROTTLE = "throttle"
 
 
+class Scope(StrEnum):
+    """What credentials are good for. READ: to look. SUBMIT: to change something of one's own.
+    ADMIN: what administrators may do beside that."""
+
+    READ = "read"
+    SUBMIT = "submit"
+    ADMIN = "admin"
+
+
+USUAL_SCOPES = frozenset((Scope.READ, Scope.SUBMIT))
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks. `credential` names the key or the token's issuer, for logs; it is no secret."""
+    """Who asks. `credential` names the key or the token's issuer, for logs; it is no secret.
+
+    `scopes`: what they may do with it. `key_id`: of the API key, if it is one, which stops to work
+    at `expires_at`.
+    """
 
     user_id: str
     credential: str
+    scopes: frozenset[Scope] = USUAL_SCOPES
+    key_id: str = ""
+    expires_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key as it is kept: never the secret, only its SHA-256."""
+    """A key as it is kept: never the secret, only its SHA-256.
+
+    `made_with`: the id of the key that it was made with, and with which it is revoked.
+    """
 
     key_id: str
     user_id: str
@@ -86,6 +108,24 @@ class ApiKey:
     created_at: float
     expires_at: float | None = None
     revoked_at: float | None = None
+    name: str = ""
+    scopes: frozenset[Scope] = USUAL_SCOPES
+    used_at: float | None = None
+    made_with: str = ""
+
+    def state(self, now: float) -> Literal["active", "expired", "revoked"]:
+        if self.revoked_at is not None:
+            return "revoked"
+        return "expired" if self.expires_at is not None and self.expires_at <= now else "active"
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key as it was asked for. None: as it comes to whoever asks."""
+
+    name: str = ""
+    scopes: frozenset[Scope] | None = None
+    expires_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,11 @@ from typing import Any
 import falcon
 
 from slurmbatch.api import middleware, openapi, operations, problems
-from slurmbatch.api.ports import Batches, Identity, Readiness
+from slurmbatch.api.ports import Batches, Identity, Keyring, Readiness
 from slurmbatch.api.resources.batches import BatchList, Cancellation, OneBatch, Repetition
 from slurmbatch.api.resources.catalogue import FilesystemList, OneTool, ToolList
 from slurmbatch.api.resources.jobs import JobList, OneJob
+from slurmbatch.api.resources.keys import KeyList, OneKey
 from slurmbatch.api.resources.logs import LogById, LogOfJob
 from slurmbatch.api.resources.page import Page, PagePart
 from slurmbatch.api.resources.reasons import ReasonList
@@ -27,6 +28,7 @@ def create_app(
     identity: Identity,
     readiness: Readiness,
     *,
+    keyring: Keyring,
     max_body_bytes: int,
     draining: Callable[[], bool],
     succeeded: bool = False,
@@ -62,6 +64,8 @@ def create_app(
         "/tools": ToolList(batches),
         "/tools/{tool_id}": OneTool(batches),
         "/filesystems": FilesystemList(batches),
+        "/keys": KeyList(keyring, max_body_bytes),
+        "/keys/{key_id}": OneKey(keyring),
         "/healthz": Health(readiness),
         "/readyz": Ready(readiness),
         "/openapi.json": Document(openapi.document()),

@@ -13,12 +13,15 @@ from typing import Any
 from slurmbatch import summary
 from slurmbatch.api import problems, views
 from slurmbatch.model import (
+    ApiKey,
     Batch,
+    Caller,
     Filesystem,
     Hardware,
     HardwareLimits,
     Job,
     Parameter,
+    Scope,
     SlurmLimits,
     SlurmOptions,
     Status,
@@ -31,6 +34,7 @@ PATHS = {
     "job_id": f"{BATCH_ID}-1",
     "log_id": f"{BATCH_ID}-1.log",
     "tool_id": "montecarlo-pi",
+    "key_id": "7q2hxk4mzb3a",
     "file": "start.js",
 }
 _REQUEST_ID = "c922239b4647957c"
@@ -47,6 +51,7 @@ NEW_BATCH = {
     "hardware": {"filesystems": ["scratch"], "cpu": 1, "memory": 64},
     "slurm": {"time_limit": 30},
 }
+NEW_KEY = {"name": "laptop", "scopes": ["read"], "expires_at": "2026-12-31T00:00:00Z"}
 RETRY = {"indices": [1], "memory_factor": 2}
 LOG = "pi is about 3.141592 (1000000 samples, seed 2)\n"
 
@@ -68,6 +73,9 @@ def of_answers() -> Mapping[str, Any]:
         "list_tools": [tool],
         "get_tool": tool,
         "list_filesystems": [views.filesystem(_FILESYSTEM)],
+        "list_keys": [views.key(_KEY, _CALLER)],
+        "get_key": views.key(_KEY, _CALLER),
+        "create_key": views.new_key(_KEY, _CALLER, f"sbk_{_KEY.key_id}_{'x' * 43}"),
         "get_health": {"status": "alive", "version": "0.1.0"},
         "get_readiness": _READY,
         "get_openapi": {"openapi": "3.1.0", "info": {"title": "slurmbatch", "version": "0.1.0"}},
@@ -127,6 +135,11 @@ _TOOL = Tool(
     slurm=SlurmLimits(SlurmOptions(30, "", "", "", 0), partitions=("main",), max_time_limit=600),
 )
 _FILESYSTEM = Filesystem("scratch", "/scratch", "Fast, emptied every month", "scratch")
+_CALLER = Caller("anna", "key 3nfo5tc2wq6v", key_id="3nfo5tc2wq6v")
+_KEY = ApiKey(
+    PATHS["key_id"], "anna", b"", _MADE, 1_798_675_200.0, name="laptop",
+    scopes=frozenset((Scope.READ,)), made_with="3nfo5tc2wq6v",
+)  # fmt: skip
 _UP = {"ok": True, "down_since": "", "error": ""}
 _READY = {
     "status": "ready", "database": {"ok": True, "error": ""}, "slurmctld": _UP, "slurmdbd": _UP,

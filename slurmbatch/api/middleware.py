@@ -13,7 +13,8 @@ import falcon
 from slurmbatch import journal
 from slurmbatch.api import query, waiting
 from slurmbatch.api.ports import Identity
-from slurmbatch.errors import Unavailable
+from slurmbatch.errors import Forbidden, Unavailable
+from slurmbatch.model import Scope
 
 PUBLIC = frozenset(("/healthz", "/readyz", "/openapi.json", "/docs"))
 _QUIET = frozenset(("/healthz", "/readyz"))
@@ -165,7 +166,11 @@ class Draining:
 
 
 class Authentication:
-    """Sets `req.context.user_id` and `req.context.caller`; nothing else does."""
+    """Sets `req.context.user_id` and `req.context.caller`; nothing else does.
+
+    Refuses what the credentials are not good for, but for the methods that a resource decides on
+    itself (`scopes_by_itself`).
+    """
 
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
@@ -175,6 +180,20 @@ class Authentication:
             caller = self._identity.authenticate(req.get_header("Authorization"))
             req.context.caller = caller
             req.context.user_id = caller.user_id
+
+    def process_resource(
+        self, req: falcon.Request, _resp: falcon.Response, resource: object, _params: object
+    ) -> None:
+        if req.method in getattr(resource, "scopes_by_itself", ()) or _is_public(req.path):
+            return
+        needed = scope_of(req.method)
+        if needed not in req.context.caller.scopes:
+            raise Forbidden(needed)
+
+
+def scope_of(method: str) -> Scope:
+    """What credentials have to be good for."""
+    return Scope.READ if method in ("GET", "HEAD", "OPTIONS") else Scope.SUBMIT
 
 
 class KnownParameters:

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from slurmbatch import __version__
-from slurmbatch.api import answers, examples, problems, render, retries, shapes
+from slurmbatch.api import answers, examples, newkeys, problems, render, retries, shapes
 from slurmbatch.api.operations import OPERATIONS, Answer, Operation, Parameter
 
 _REF = "#/components/schemas/{model}"
@@ -22,7 +22,7 @@ _ABOUT = (
 _HEADERS = {
     "X-Request-Id": "The id of this request, also in the service's log: your own if it was sane.",
     "Cache-Control": "Answers are for you alone, and are not to be stored.",
-    "Location": "The path of the batch.",
+    "Location": "The path of what was made.",
     "Link": 'With rel="next": the next page, if there is one.',
     "ETag": "Stands for this state of the batch.",
     "Vary": "Accept: array or object, if it is a single one. Accept-Encoding: gzip or not.",
@@ -35,12 +35,17 @@ _HEADERS = {
 }
 _PROBLEM_HEADERS = {
     401: ("WWW-Authenticate",),
+    403: ("WWW-Authenticate",),
     405: ("Allow",),
     416: ("Content-Range",),
     503: ("Retry-After",),
 }
 _OF_ALL = (405, 500, 503)
-_BODIES = {shapes.NewBatchBody: examples.NEW_BATCH, retries.RetryBody: examples.RETRY}
+_BODIES = {
+    shapes.NewBatchBody: examples.NEW_BATCH,
+    retries.RetryBody: examples.RETRY,
+    newkeys.NewKeyBody: examples.NEW_KEY,
+}
 _TITLES = {
     **{kind.status: kind.title for kind in reversed(problems.KINDS.values())},
     405: problems.METHOD_NOT_ALLOWED.title,
@@ -132,7 +137,7 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
 def _responses(operation: Operation, schemas: _Schemas) -> dict[int, Any]:
     example = examples.of_answers().get(operation.name)
     found = {status: _success(each, schemas, example) for status, each in operation.answers.items()}
-    own = operation.problems if operation.public else (401, *operation.problems)
+    own = operation.problems if operation.public else (401, 403, *operation.problems)
     problem = schemas.of(answers.ProblemView)
     for status in sorted({*own, *_OF_ALL}):
         found[status] = {

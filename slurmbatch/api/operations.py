@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from slurmbatch.api import answers, query, render, retries, shapes
+from slurmbatch.api import answers, newkeys, query, render, retries, shapes
 from slurmbatch.api.resources.batches import MAX_WAIT
 from slurmbatch.api.resources.logs import MAX_ATTEMPT, MAX_TAIL
 from slurmbatch.model import Status
@@ -214,6 +214,25 @@ OPERATIONS: tuple[Operation, ...] = (
         "GET", "/filesystems", "list_filesystems", "List what may stand in hardware.filesystems",
         {200: Answer("The filesystems.", answers.FilesystemView, many=True)},
         problems=(400,), tag="catalogue",
+    ),
+    Operation(
+        "GET", "/keys", "list_keys", "List your API keys, newest first; never their secrets",
+        {200: Answer("The keys.", answers.KeyView, many=True)}, problems=(400,), tag="keys",
+    ),
+    Operation(
+        "POST", "/keys", "create_key", "Make an API key, which is shown this once",
+        {201: Answer("The key.", answers.NewKeyView, headers=("Location",))}, (),
+        newkeys.NewKeyBody, (400, 409, 413, 415, 422, 507), tag="keys", body_needed=False,
+    ),
+    Operation(
+        "GET", "/keys/{key_id}", "get_key", "Look at one of your API keys",
+        {200: Answer("The key.", answers.KeyView)}, problems=(400, 404), tag="keys",
+    ),
+    Operation(
+        "DELETE", "/keys/{key_id}", "revoke_key",
+        "Revoke one of your API keys, and whatever was made with it",
+        {200: Answer("It works no more. The body is empty.")}, problems=(400, 404, 507),
+        tag="keys",
     ),
     Operation(
         "GET", "/healthz", "get_health", "Ask whether the service is alive",

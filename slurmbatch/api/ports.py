@@ -8,7 +8,19 @@ from typing import Any, Protocol
 
 from slurmbatch.errors import Fault
 from slurmbatch.logs import JobLog
-from slurmbatch.model import Batch, Caller, Filesystem, Job, NewBatch, Retry, Status, Tool, Trial
+from slurmbatch.model import (
+    ApiKey,
+    Batch,
+    Caller,
+    Filesystem,
+    Job,
+    NewBatch,
+    NewKey,
+    Retry,
+    Status,
+    Tool,
+    Trial,
+)
 
 
 class Batches(Protocol):
@@ -78,6 +90,15 @@ class Identity(Protocol):
 
     def authenticate(self, header: str | None) -> Caller: ...
     def known(self, header: str | None) -> Caller | None: ...
+
+
+class Keyring(Protocol):
+    """A caller's own API keys; raises the errors of `slurmbatch.errors`."""
+
+    def create(self, caller: Caller, new: NewKey) -> tuple[ApiKey, str]: ...
+    def all(self, caller: Caller) -> list[ApiKey]: ...
+    def one(self, caller: Caller, key_id: str) -> ApiKey: ...
+    def revoke(self, caller: Caller, key_id: str) -> None: ...
 
 
 class Readiness(Protocol):

@@ -31,6 +31,7 @@ class Kind(NamedTuple):
 KINDS: dict[type[errors.SlurmbatchError], Kind] = {
     errors.Malformed: Kind(400, "malformed", "The request could not be read"),
     errors.Unauthenticated: Kind(401, "unauthenticated", "Credentials are needed"),
+    errors.Forbidden: Kind(403, "forbidden", "Not allowed with these credentials"),
     errors.NotFound: Kind(404, "not-found", "Not found"),
     errors.Conflict: Kind(409, "conflict", "Not possible in this state"),
     errors.LogUnreadable: Kind(409, "log-unreadable", "The log is not a plain file"),
@@ -101,6 +102,9 @@ def _on_ours(
 def _headers(error: errors.SlurmbatchError, kind: Kind) -> dict[str, str]:
     if isinstance(error, errors.RangeNotSatisfiable):
         return {"Content-Range": f"bytes */{error.size}"}
+    if isinstance(error, errors.Forbidden):
+        told = f'error="insufficient_scope", scope="{error.scope}"'
+        return {"WWW-Authenticate": f'Bearer realm="slurmbatch", {told}'}
     if kind.status == HTTPStatus.UNAUTHORIZED:
         return {"WWW-Authenticate": 'Bearer realm="slurmbatch"'}
     if kind.status == HTTPStatus.SERVICE_UNAVAILABLE:

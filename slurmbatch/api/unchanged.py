@@ -17,6 +17,7 @@ import falcon
 from slurmbatch import journal
 from slurmbatch.api import middleware, tags
 from slurmbatch.api.ports import Batches, Identity
+from slurmbatch.model import Scope
 
 _BATCH = re.compile(r"/batches/([^/]+)")
 _ROUTE = "/batches/{batch_id}"
@@ -57,10 +58,12 @@ class App(falcon.App[falcon.Request, falcon.Response]):
             return None
         try:
             caller = self._identity.known(env.get("HTTP_AUTHORIZATION"))
-            etag = self._batches.etag(caller, found[1]) if caller is not None else None
+            if caller is None or Scope.READ not in caller.scopes:
+                return None
+            etag = self._batches.etag(caller, found[1])
         except Exception:
             return None  # it will be told the usual way
-        if etag is None or not tags.matches(env["HTTP_IF_NONE_MATCH"], etag):
+        if not tags.matches(env["HTTP_IF_NONE_MATCH"], etag):
             return None
         request_id = middleware.new_id(env.get("HTTP_X_REQUEST_ID", ""))
         return [

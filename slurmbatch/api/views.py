@@ -16,8 +16,10 @@ from slurmbatch.api.answers import (
     FilesystemView,
     HardwareView,
     JobView,
+    KeyView,
     ListedBatch,
     ListedJob,
+    NewKeyView,
     ParameterView,
     ReasonView,
     RetryPolicyView,
@@ -28,12 +30,15 @@ from slurmbatch.api.answers import (
     TrialView,
 )
 from slurmbatch.model import (
+    ApiKey,
     Attempt,
     Batch,
+    Caller,
     Filesystem,
     Job,
     Parameter,
     RetryPolicy,
+    Scope,
     SlurmOptions,
     Status,
     Tool,
@@ -248,6 +253,23 @@ def tool(tool: Tool) -> ToolView:
         },
         "retry": _retry(tool.retry),
     }
+
+
+def key(key: ApiKey, caller: Caller) -> KeyView:
+    return {
+        "key_id": key.key_id,
+        "name": key.name,
+        "scopes": [str(each) for each in Scope if each in key.scopes],
+        "created_at": moment(key.created_at),
+        "expires_at": moment(key.expires_at),
+        "last_used_at": moment(key.used_at),
+        "revoked_at": moment(key.revoked_at),
+        "current": key.key_id == caller.key_id,
+    }
+
+
+def new_key(kept: ApiKey, caller: Caller, secret: str) -> NewKeyView:
+    return {**key(kept, caller), "key": secret}
 
 
 def filesystem(filesystem: Filesystem) -> FilesystemView:

@@ -13,6 +13,7 @@ USERS = {
     "login": ("slurmbatch.cli.login:login", "Keep the URL of a service, and your key to it."),
     "logout": ("slurmbatch.cli.login:logout", "Forget a service, and the key to it."),
     "profiles": ("slurmbatch.cli.login:list_profiles", "Show the services logged in to."),
+    "keys": ("slurmbatch.cli.keys:keys", "Your API keys: show them, make one, revoke one."),
     "tools": ("slurmbatch.cli.catalogue:tools", "Show what may be run, or one tool."),
     "filesystems": ("slurmbatch.cli.catalogue:filesystems", "Show what jobs can ask for."),
     "submit": ("slurmbatch.cli.submit:submit", "Run a tool as a batch of jobs."),

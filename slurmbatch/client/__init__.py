@@ -14,7 +14,16 @@ an ApiError, which is an answer, or NoAnswer.
 from slurmbatch.client.asynchronous import AsyncBatch, AsyncClient, AsyncJob
 from slurmbatch.client.errors import ApiError, BatchFailed, ClientError, NoAnswer
 from slurmbatch.client.profiles import NotLoggedIn
-from slurmbatch.client.shapes import Filesystem, Hardware, Mistake, Parameter, Reason, Tool
+from slurmbatch.client.shapes import (
+    Filesystem,
+    Hardware,
+    Key,
+    Mistake,
+    NewKey,
+    Parameter,
+    Reason,
+    Tool,
+)
 from slurmbatch.client.steps import Patience
 from slurmbatch.client.sync import Batch, Client, Job
 
@@ -30,7 +39,9 @@ __all__ = [
     "Filesystem",
     "Hardware",
     "Job",
+    "Key",
     "Mistake",
+    "NewKey",
     "NoAnswer",
     "NotLoggedIn",
     "Parameter",

@@ -6,7 +6,7 @@ import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -131,6 +131,14 @@ class Operations(Sender):
         # A second time it could take a batch along that was made after the first.
         yield from self.send(Ask("DELETE", "/batches"), repeatable=False)
 
+    def create_key(self, body: Mapping[str, Any]) -> Steps[dict[str, Any]]:
+        # Of one whose answer got lost nobody would know the secret: no second is made by itself.
+        ask = Ask("POST", "/keys", json=body)
+        return element((yield from self.send(ask, repeatable=False)))
+
+    def revoke_key(self, key_id: str) -> Steps[None]:
+        yield from self.send(Ask("DELETE", f"/keys/{escaped(key_id)}"))
+
     def page(self, path: str, query: Query) -> Steps[Page]:
         response = yield from self.send(Ask("GET", path, params=query))
         # Only its query: the key never goes to where a Link points, and a proxy may have
@@ -213,6 +221,14 @@ class Operations(Sender):
                 raise
         # It is shorter by now: the job runs anew, and so does its log.
         return (yield from self.growing_log(batch_id, job_id, 0))
+
+
+def new_key(name: str, scopes: Sequence[str] | None, expires_at: datetime | None) -> dict[str, Any]:
+    """The body of a POST to /keys."""
+    if expires_at is not None and expires_at.tzinfo is None:
+        raise ValueError("expires_at: expected a time with its zone, such as datetime.now(UTC)")
+    until = None if expires_at is None else expires_at.isoformat(timespec="seconds")
+    return {"name": name, **given({"scopes": scopes and list(scopes), "expires_at": until})}
 
 
 def _parent(dependency: Dependency) -> str | dict[str, str]:

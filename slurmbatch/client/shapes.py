@@ -50,6 +50,25 @@ class Filesystem(TypedDict):
     description: str
 
 
+class Key(TypedDict):
+    """An API key of yours; times are "" where there is none. `current`: it is the one you use."""
+
+    key_id: str
+    name: str
+    scopes: list[str]
+    created_at: str
+    expires_at: str
+    last_used_at: str
+    revoked_at: str
+    current: bool
+
+
+class NewKey(Key):
+    """One that has just been made: `key` is all of it, and is shown this once."""
+
+    key: str
+
+
 class Reason(TypedDict):
     """Why some jobs of a batch wait or have failed; `text` is all of it in words.
 

@@ -53,7 +53,10 @@ class Issuer:
 
 @dataclass(frozen=True, slots=True)
 class Auth:
+    """Who may come in, and for how many days with a key of their own making at most."""
+
     jwt: tuple[Issuer, ...] = ()
+    key_days: int = 365
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,7 @@ class _Loader:
             server=file.server,
             store=file.store,
             slurm=file.slurm,
-            auth=Auth(issuers),
+            auth=Auth(issuers, file.auth.key_days),
             webhooks=webhooks,
             log=file.log,
             metrics=file.metrics,

@@ -116,7 +116,7 @@ def _is_section(annotation: Any) -> bool:
 
 def _sample_table(table: Table) -> Iterator[str]:
     # Who may come in, or be told, is nobody's to give by example: it stands commented out.
-    mark = "#" if table.name.startswith(("auth", "webhooks.")) else ""
+    mark = "#" if table.name.startswith(("auth.", "webhooks.")) else ""
     yield _comment(inspect.getdoc(table.section) or "")
     first, *others = table.section.samples or ({},)
     alternatives = set(table.section.exactly_one) - set(first)

@@ -228,6 +228,12 @@ class Auth(Section):
 
     unique: ClassVar[Mapping[str, str]] = {"jwt": "issuer"}
 
+    key_days: int = Field(
+        default=365,
+        ge=1,
+        le=36_500,
+        description="Days for which an API key lasts at most that users make for themselves.",
+    )
     jwt: Annotated[tuple[JwtIssuer, ...], Field(strict=False)] = Field(
         default=(), description="The issuers of tokens."
     )

@@ -23,6 +23,7 @@ from slurmbatch.batches.resolve import Offer
 from slurmbatch.batches.trial import Trials
 from slurmbatch.claims import Claims
 from slurmbatch.config import Settings
+from slurmbatch.daemon.access import Access
 from slurmbatch.daemon.figures import Readings
 from slurmbatch.daemon.life import Watchdog, patience
 from slurmbatch.daemon.readiness import Readiness
@@ -31,7 +32,6 @@ from slurmbatch.daemon.signals import Signals
 from slurmbatch.doorbell import Doorbell
 from slurmbatch.errors import SettingsError
 from slurmbatch.health import Health, late_after
-from slurmbatch.identity import Identity
 from slurmbatch.metrics import CONTENT_TYPE, Metrics
 from slurmbatch.notify import Notifier
 from slurmbatch.poller import Poller
@@ -133,12 +133,14 @@ def _serve(
     slurm = observed(slurm, _told(metrics, health))
     workers, adopt = _workers(settings, store, slurm, health, doorbell, metrics)
     batches = Replaceable(_batches(settings, store, slurm, health, doorbell))
-    identity = Replaceable(Identity(store.keys, settings.auth.jwt))
+    access = Access(settings, store, health, metrics.round)
+    workers = (*workers, access.worker)
 
     def apply(new: Settings) -> None:
-        made = _batches(new, store, slurm, health, doorbell), Identity(store.keys, new.auth.jwt)
+        made = _batches(new, store, slurm, health, doorbell)
+        access.adopt(new)
         adopt(new)
-        batches.now, identity.now = made
+        batches.now = made
         journal.configure(new.log.level)
 
     reloader = Reloader(settings, apply)
@@ -148,9 +150,9 @@ def _serve(
     )
     drain = threading.Event()
     app = create_app(
-        batches, identity, readiness, max_body_bytes=settings.server.max_body_bytes,
-        draining=drain.is_set, succeeded=listener is not None, seen=metrics.request,
-        spool_dir=settings.store.path.parent,
+        batches, access.identity, readiness, keyring=access.keyring,
+        max_body_bytes=settings.server.max_body_bytes, draining=drain.is_set,
+        succeeded=listener is not None, seen=metrics.request, spool_dir=settings.store.path.parent,
     )  # fmt: skip
     with Signals() as signals:
         web = Web(app, settings.server, waits, listener)

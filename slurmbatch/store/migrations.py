@@ -282,4 +282,14 @@ CREATE INDEX array_sharing ON array (batch)
     WHERE throttle IS NOT NULL AND state NOT IN ('DONE', 'REFUSED');
 """
 
-MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7, V8, V9, V10)
+# What a key is called, what it is good for, when it was last used, and which key it was made with.
+V11 = """
+ALTER TABLE api_key ADD COLUMN name TEXT NOT NULL DEFAULT '';
+ALTER TABLE api_key ADD COLUMN scopes TEXT NOT NULL DEFAULT 'read submit';
+ALTER TABLE api_key ADD COLUMN used_at REAL;
+ALTER TABLE api_key ADD COLUMN made_with TEXT NOT NULL DEFAULT '';
+CREATE INDEX api_key_user ON api_key (user_id, created_at);
+CREATE INDEX api_key_made_with ON api_key (made_with) WHERE made_with != '';
+"""
+
+MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11)

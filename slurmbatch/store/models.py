@@ -28,6 +28,10 @@ class ApiKeyRow(Model):
     created_at = FloatField()
     expires_at = FloatField(null=True)
     revoked_at = FloatField(null=True)
+    name = TextField()
+    scopes = TextField()
+    used_at = FloatField(null=True)
+    made_with = TextField()
 
     class Meta:
         table_name = "api_key"

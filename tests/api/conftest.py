@@ -16,7 +16,7 @@ from falcon import testing
 
 from slurmbatch import journal
 from slurmbatch.api import create_app
-from tests.api.fakes import FakeBatches, FakeIdentity, FakeReadiness
+from tests.api.fakes import FakeBatches, FakeIdentity, FakeKeyring, FakeReadiness
 
 MAX_BODY = 64 * 1024
 PROBLEM = ["type", "title", "status", "detail", "instance", "request_id"]
@@ -92,10 +92,18 @@ def drain() -> list[bool]:
 
 
 @pytest.fixture
-def api(batches: FakeBatches, readiness: FakeReadiness, drain: list[bool]) -> Api:
+def keyring() -> FakeKeyring:
+    return FakeKeyring()
+
+
+@pytest.fixture
+def api(
+    batches: FakeBatches, readiness: FakeReadiness, keyring: FakeKeyring, drain: list[bool]
+) -> Api:
     app = create_app(
-        batches, FakeIdentity(), readiness, max_body_bytes=MAX_BODY, draining=lambda: bool(drain)
-    )
+        batches, FakeIdentity(), readiness, keyring=keyring, max_body_bytes=MAX_BODY,
+        draining=lambda: bool(drain),
+    )  # fmt: skip
     return Api(app)
 
 

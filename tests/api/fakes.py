@@ -19,6 +19,8 @@ from slurmbatch.errors import (
 )
 from slurmbatch.logs import JobLog
 from slurmbatch.model import (
+    USUAL_SCOPES,
+    ApiKey,
     Batch,
     Caller,
     Estimate,
@@ -27,8 +29,10 @@ from slurmbatch.model import (
     HardwareLimits,
     Job,
     NewBatch,
+    NewKey,
     Parameter,
     Retry,
+    Scope,
     SlurmLimits,
     SlurmOptions,
     Status,
@@ -302,14 +306,42 @@ class FakeBatches:
         return place, job.status in (Status.SUCCEEDED, Status.FAILED)
 
 
+@dataclass
+class FakeKeyring:
+    """Keys of several users."""
+
+    kept: dict[str, ApiKey] = field(default_factory=dict)
+    asked: list[NewKey] = field(default_factory=list)
+
+    def create(self, caller: Caller, new: NewKey) -> tuple[ApiKey, str]:
+        self.asked.append(new)
+        key_id = f"key{len(self.kept)}"
+        self.kept[key_id] = ApiKey(key_id, caller.user_id, b"", NOW, name=new.name)
+        return self.kept[key_id], f"sbk_{key_id}_secret"
+
+    def all(self, caller: Caller) -> list[ApiKey]:
+        return [each for each in self.kept.values() if each.user_id == caller.user_id]
+
+    def one(self, caller: Caller, key_id: str) -> ApiKey:
+        found = self.kept.get(key_id)
+        if found is None or found.user_id != caller.user_id:
+            raise NotFound
+        return found
+
+    def revoke(self, caller: Caller, key_id: str) -> None:
+        self.kept[key_id] = replace(self.one(caller, key_id), revoked_at=NOW)
+
+
 class FakeIdentity:
-    """`key <user>` in the header is that user."""
+    """`key <user>` in the header is that user; `key <user> read` one who may only look."""
 
     def authenticate(self, header: str | None) -> Caller:
-        scheme, _, user = (header or "").partition(" ")
+        scheme, _, rest = (header or "").partition(" ")
+        user, _, scopes = rest.partition(" ")
         if scheme != "key" or not user:
             raise Unauthenticated
-        return Caller(user, f"key of {user}")
+        named = frozenset(map(Scope, scopes.split()))
+        return Caller(user, f"key of {user}", named or USUAL_SCOPES)
 
     def known(self, header: str | None) -> Caller | None:
         try:

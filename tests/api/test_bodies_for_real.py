@@ -26,7 +26,7 @@ from slurmbatch.model import ArrayState
 from slurmbatch.store import Store, open_store
 from slurmbatch.targets import AllowedHost
 from tests.api.conftest import MAX_BODY, Api
-from tests.api.fakes import FakeIdentity, FakeReadiness
+from tests.api.fakes import FakeIdentity, FakeKeyring, FakeReadiness
 from tests.api.test_bodies import FAULTY, GOOD, HOSTILE, JSON_VALUES, changed, with_slash
 
 ETC = Path(__file__).parents[2] / "etc"
@@ -66,7 +66,12 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     rules = Rules(directory / "logs", directory, 262_144, None, submit_wait=0.0)
     batches = Batches(store, offer, rules, Doorbell(), Health())
     app = create_app(
-        batches, FakeIdentity(), FakeReadiness(), max_body_bytes=MAX_BODY, draining=lambda: False
+        batches,
+        FakeIdentity(),
+        FakeReadiness(),
+        keyring=FakeKeyring(),
+        max_body_bytes=MAX_BODY,
+        draining=lambda: False,
     )
     made = Service(Api(app), store, path)
     # Something that a faulty body could do harm to.

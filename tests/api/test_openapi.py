@@ -11,8 +11,9 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import TypeAdapter
 
 from slurmbatch.api import answers, examples, openapi, operations, retries, shapes
+from slurmbatch.model import Caller, NewKey
 from tests.api.conftest import Api
-from tests.api.fakes import FakeBatches
+from tests.api.fakes import FakeBatches, FakeKeyring
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
@@ -48,7 +49,7 @@ def test_it_is_valid(document: dict[str, Any]) -> None:
 def test_it_has_every_route_and_no_other(api: Api, document: dict[str, Any]) -> None:
     told = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
     assert told == routes(api)
-    assert len(told) == 20
+    assert len(told) == 24
 
 
 def test_names_are_unique() -> None:
@@ -116,14 +117,19 @@ def test_answers_are_what_the_document_says(api: Api, batches: FakeBatches) -> N
     adapter.validate_json(api.get("/batches/none").content, strict=True, extra="forbid")
 
 
-def test_headers_that_are_told_are_sent(api: Api, batches: FakeBatches) -> None:
+def test_headers_that_are_told_are_sent(
+    api: Api, batches: FakeBatches, keyring: FakeKeyring
+) -> None:
+    key = keyring.create(Caller("anna", ""), NewKey())[0]
     batch_id = batches.add("anna", 2).batch_id
     batches.log_file(batches.kept[batch_id]).write_bytes(b"hello")
     for each in operations.OPERATIONS:
         if each.method != "GET":
             continue
         names = {"batch_id": batch_id, "job_id": f"{batch_id}-0", "log_id": f"{batch_id}-0.log"}
-        path = each.path.format(**names, tool_id="montecarlo-pi", file="start.js")
+        path = each.path.format(
+            **names, tool_id="montecarlo-pi", file="start.js", key_id=key.key_id
+        )
         sent = api.get(path).headers
         told = openapi.document()["paths"][each.path]["get"]["responses"]["200"]["headers"]
         for name in set(told) - {"Link"}:

@@ -304,6 +304,7 @@ def test_what_is_gone_is_not_unchanged(api: Api) -> None:
 
 ERRORS: list[tuple[Exception, int, str]] = [
     (errors.Malformed(), 400, "malformed"),
+    (errors.Forbidden("submit"), 403, "forbidden"),
     (errors.NotFound(), 404, "not-found"),
     (errors.Conflict(), 409, "conflict"),
     (errors.LogUnreadable(), 409, "log-unreadable"),

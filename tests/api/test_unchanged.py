@@ -12,7 +12,7 @@ from slurmbatch.api import create_app
 from slurmbatch.api.unchanged import App
 from slurmbatch.errors import StoreUnavailable
 from tests.api.conftest import Api
-from tests.api.fakes import FakeBatches, FakeIdentity, FakeReadiness
+from tests.api.fakes import FakeBatches, FakeIdentity, FakeKeyring, FakeReadiness
 
 
 @pytest.fixture
@@ -101,7 +101,8 @@ def test_it_is_counted_like_any_other(
 ) -> None:
     seen: list[tuple[str, str, int]] = []
     app = create_app(
-        batches, FakeIdentity(), readiness, max_body_bytes=1000, draining=lambda: False,
+        batches, FakeIdentity(), readiness, keyring=FakeKeyring(),
+        max_body_bytes=1000, draining=lambda: False,
         seen=lambda method, route, code, seconds: seen.append((method, route, code)),
     )  # fmt: skip
     both_ways(Api(app), monkeypatch, "GET", path, headers={"If-None-Match": "*"})

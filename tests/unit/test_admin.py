@@ -64,6 +64,17 @@ def test_a_key_that_expires(settings: Path) -> None:
         user_of(settings, key, now + 2 * 86_400 + 60)
 
 
+def test_what_a_key_is_good_for(settings: Path) -> None:
+    run(settings, "create", "--user", "anna")
+    run(settings, "create", "--user", "berta", "--scope", "read", "--name", "a screen")
+    first, second = json.loads(run(settings, "list", "--json").stdout)
+    assert (first["scopes"], first["name"], first["last_used_at"]) == ("read,submit", "", "")
+    assert (second["scopes"], second["name"]) == ("read", "a screen")
+    for wrong in (("--scope", "root"), ("--name", "a\x1bb"), ("--name", "a" * 101)):
+        assert run(settings, "create", "--user", "anna", *wrong).exit_code == 2
+    assert len(json.loads(run(settings, "list", "--json").stdout)) == 2
+
+
 def test_list_and_revoke(settings: Path) -> None:
     run(settings, "create", "--user", "anna")
     berta = run(settings, "create", "--user", "berta", "--expires", "1").stdout.strip()
@@ -74,7 +85,17 @@ def test_list_and_revoke(settings: Path) -> None:
         ("anna", "active"),
         ("berta", "revoked"),
     ]
-    assert list(rows[0]) == ["key_id", "user", "state", "created_at", "expires_at", "revoked_at"]
+    assert list(rows[0]) == [
+        "key_id",
+        "user",
+        "state",
+        "created_at",
+        "expires_at",
+        "revoked_at",
+        "name",
+        "scopes",
+        "last_used_at",
+    ]
     assert rows[0]["expires_at"] == rows[0]["revoked_at"] == ""
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", rows[1]["expires_at"])
     table = run(settings, "list", "--user", "berta").stdout

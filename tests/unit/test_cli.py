@@ -396,6 +396,26 @@ class TestLooking:
         assert run("filesystems").stdout.splitlines()[1] == "scratch  /scratch  Fast."
         assert json.loads(run("filesystems", "--json").stdout) == found
 
+    def test_keys(self, service: Fake, run: Any) -> None:
+        key = {
+            "key_id": "k1", "name": "laptop", "scopes": ["read"], "created_at": "",
+            "expires_at": "2027-01-01T00:00:00Z", "last_used_at": "", "revoked_at": "",
+            "current": True,
+        }  # fmt: skip
+        service.on("GET /keys", [key])
+        service.on("POST /keys", [{**key, "key": "sbk_k1_secret"}])
+        service.on("DELETE /keys/k1", None)
+        for words in (("keys",), ("keys", "list")):
+            line = run(*words).stdout.splitlines()[1]
+            assert line.split()[:3] == ["k1", "laptop", "read"]
+            assert line.endswith("this one")
+        made = run("keys", "create", "--name", "laptop", "--scope", "read", "--expires", "30")
+        assert made.stdout == "sbk_k1_secret\n"
+        assert "good until 2027-01-01T00:00:00Z" in made.stderr
+        assert run("keys", "revoke", "k1").exit_code == 0
+        assert json.loads(run("keys", "create", "--json").stdout)["key"] == "sbk_k1_secret"
+        assert run("keys", "revoke", "k2").exit_code == 5
+
     def test_what_a_service_says_takes_hold_of_no_terminal(self, service: Fake, run: Any) -> None:
         evil = "a\x1b]0;owned\x07b\x1b[31mc\u202ed\re"
         service.has(batch(FIRST, FAILED=1, name=evil))
@@ -583,7 +603,9 @@ def test_every_command_for_users_has_json() -> None:
     for name in USERS:
         command = main.get_command(context, name)
         assert command is not None
-        assert "--json" in [each for param in command.params for each in param.opts], name
+        within = command.commands.values() if isinstance(command, click.Group) else (command,)
+        for each in within:
+            assert "--json" in [option for param in each.params for option in param.opts], name
 
 
 def imported_by(*words: str) -> set[str]:

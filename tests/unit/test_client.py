@@ -566,6 +566,31 @@ class TestTheRest:
         assert client.tool("a/b")["id"] == "a/b"
         assert [asked.path for asked in service.asked] == ["/filesystems", "/tools/a%2Fb"]
 
+    def test_ones_own_keys(self, service: Service, client: Any) -> None:
+        service.replies = [
+            Reply(201, [{"key_id": "k1", "key": "sbk_k1_x"}]), Reply(201, [{"key_id": "k2"}]),
+            Reply(200, [{"key_id": "k1"}]), Reply(200),
+        ]  # fmt: skip
+        until = datetime(2026, 12, 31, tzinfo=UTC)
+        assert client.create_key("laptop", scopes=("read",), expires_at=until)["key"] == "sbk_k1_x"
+        client.create_key()
+        assert client.keys()[0]["key_id"] == "k1"
+        client.revoke_key("k/1")
+        first, second, *_, last = service.asked
+        assert json.loads(first.body) == {
+            "name": "laptop", "scopes": ["read"], "expires_at": "2026-12-31T00:00:00+00:00",
+        }  # fmt: skip
+        assert json.loads(second.body) == {"name": ""}
+        assert (last.method, last.path) == ("DELETE", "/keys/k%2F1")
+
+    def test_a_key_is_not_made_twice(self, service: Service, client: Any) -> None:
+        service.replies = [Reply(502), Reply(201, [{"key_id": "k1"}])]
+        with pytest.raises(ApiError):
+            client.create_key()
+        assert len(service.asked) == 1
+        with pytest.raises(ValueError, match="zone"):
+            client.create_key(expires_at=datetime(2026, 12, 31))
+
     def test_a_url_may_have_a_path(self, make: Make, service: Service, clock: Clock) -> None:
         service.replies = [Reply(200, [])]
         with make(f"{service.url}/slurm", clock) as client:

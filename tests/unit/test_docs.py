@@ -159,7 +159,9 @@ class TestHttp:
 
     def test_every_route_is_there(self) -> None:
         nobody: Any = None
-        app = create_app(nobody, nobody, nobody, max_body_bytes=1, draining=lambda: False)
+        app = create_app(
+            nobody, nobody, nobody, keyring=nobody, max_body_bytes=1, draining=lambda: False
+        )
         for route in inspect_routes(app):
             assert f" {route.path}`" in HTTP
 

@@ -317,7 +317,8 @@ def make_key(keys: FakeKeys, **changes: Any) -> str:
 def test_an_api_key(identity: Identity, keys: FakeKeys, form: str) -> None:
     key = make_key(keys)
     caller = identity.authenticate(form.format(key))
-    assert caller == Caller("anna", f"key {key.split('_')[1]}")
+    key_id = key.split("_")[1]
+    assert caller == Caller("anna", f"key {key_id}", key_id=key_id)
 
 
 def test_what_is_kept_of_a_key_does_not_tell_it() -> None:

@@ -10,10 +10,14 @@ import click
 
 from slurmbatch.cli.admin.common import config_option, json_option, moment, store_of, table
 from slurmbatch.identity import USER_ID, new_key
-from slurmbatch.model import ApiKey
+from slurmbatch.model import USUAL_SCOPES, ApiKey, Scope
 
 _DAY = 86_400
-_NAMES = ("key_id", "user", "state", "created_at", "expires_at", "revoked_at")
+_MAX_NAME = 100
+_NAMES = (
+    "key_id", "user", "state", "created_at", "expires_at", "revoked_at", "name", "scopes",
+    "last_used_at",
+)  # fmt: skip
 
 
 @click.group()
@@ -29,8 +33,18 @@ def key() -> None:
     metavar="DAYS",
     help="Days after which the key stops working. Default: never.",
 )
+@click.option("--name", default="", metavar="TEXT", help="For people to know it by.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice([each.value for each in Scope]),
+    help="What it is good for; may be repeated. Default: read and submit.",
+)
 @config_option
-def create(user_id: str, expires: int | None, config_path: Path) -> None:
+def create(
+    user_id: str, expires: int | None, name: str, scopes: tuple[str, ...], config_path: Path
+) -> None:
     """Make a key and print it, once: nobody can show it again."""
     if not USER_ID.fullmatch(user_id):
         raise click.BadParameter(
@@ -38,7 +52,10 @@ def create(user_id: str, expires: int | None, config_path: Path) -> None:
             param_hint="--user",
         )
     now = time.time()
-    kept, secret = new_key(user_id, now + expires * _DAY if expires else None, now)
+    kept, secret = new_key(
+        user_id, now + expires * _DAY if expires else None, now, name=_checked(name),
+        scopes=frozenset(map(Scope, scopes)) or USUAL_SCOPES,
+    )  # fmt: skip
     with store_of(config_path) as store:
         store.keys.add_key(kept)
     until = f"until {moment(kept.expires_at)}" if kept.expires_at else "until it is revoked"
@@ -69,21 +86,30 @@ def list_keys(user_id: str | None, as_json: bool, config_path: Path) -> None:
 @click.argument("key_id")
 @config_option
 def revoke(key_id: str, config_path: Path) -> None:
-    """Make a key useless from now on."""
+    """Make a key useless from now on, and the keys that were made with it."""
     with store_of(config_path) as store:
         if not store.keys.revoke_key(key_id, time.time()):
             raise click.ClickException(f"There is no key {key_id} that could be revoked.")
     click.echo(f"API key {key_id} is revoked.", err=True)
 
 
+def _checked(name: str) -> str:
+    if len(name) > _MAX_NAME or not name.isprintable():
+        raise click.BadParameter(
+            f"at most {_MAX_NAME} characters, none of them control characters", param_hint="--name"
+        )
+    return name
+
+
 def _row(each: ApiKey, now: float) -> dict[str, str]:
-    expired = each.expires_at is not None and each.expires_at <= now
-    state = "revoked" if each.revoked_at is not None else "expired" if expired else "active"
     return {
         "key_id": each.key_id,
         "user": each.user_id,
-        "state": state,
+        "state": each.state(now),
         "created_at": moment(each.created_at),
         "expires_at": moment(each.expires_at),
         "revoked_at": moment(each.revoked_at),
+        "name": each.name,
+        "scopes": ",".join(sorted(each.scopes)),
+        "last_used_at": moment(each.used_at),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
@@ -22,8 +22,9 @@ from slurmbatch.client.operations import (
     batches_query,
     escaped,
     new_batch,
+    new_key,
 )
-from slurmbatch.client.shapes import ArgValue, Filesystem, Tool
+from slurmbatch.client.shapes import ArgValue, Filesystem, Key, NewKey, Tool
 from slurmbatch.client.steps import Ask, Patience, Rest, Steps
 from slurmbatch.client.sweep import Sweep
 
@@ -165,6 +166,27 @@ class AsyncClient:
     async def filesystems(self) -> list[Filesystem]:
         """What jobs can ask for."""
         return cast(list[Filesystem], await self._run(self._ask.all("/filesystems")))
+
+    async def keys(self) -> list[Key]:
+        """Your API keys, the newest first, never their secrets."""
+        return cast(list[Key], await self._run(self._ask.all("/keys")))
+
+    async def create_key(
+        self,
+        name: str = "",
+        *,
+        scopes: Sequence[str] | None = None,
+        expires_at: datetime | None = None,
+    ) -> NewKey:
+        """Makes a key, which is shown this once: good for no more, and for no longer, than the one
+        that is used for it, and revoked with that.
+        """
+        steps = self._ask.create_key(new_key(name, scopes, expires_at))
+        return cast(NewKey, await self._run(steps))
+
+    async def revoke_key(self, key_id: str) -> None:
+        """Makes a key useless, and whatever was made with it."""
+        await self._run(self._ask.revoke_key(key_id))
 
     async def dashboard(self) -> str:
         """The address of the service's pages for people; raises ClientError if it has none."""

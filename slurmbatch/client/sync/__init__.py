@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
@@ -20,8 +20,9 @@ from slurmbatch.client.operations import (
     batches_query,
     escaped,
     new_batch,
+    new_key,
 )
-from slurmbatch.client.shapes import ArgValue, Filesystem, Tool
+from slurmbatch.client.shapes import ArgValue, Filesystem, Key, NewKey, Tool
 from slurmbatch.client.steps import Ask, Patience, Rest, Steps
 from slurmbatch.client.sweep import Sweep
 from slurmbatch.client.sync.resources import Batch, Job
@@ -162,6 +163,27 @@ class Client:
     def filesystems(self) -> list[Filesystem]:
         """What jobs can ask for."""
         return cast(list[Filesystem], self._run(self._ask.all("/filesystems")))
+
+    def keys(self) -> list[Key]:
+        """Your API keys, the newest first, never their secrets."""
+        return cast(list[Key], self._run(self._ask.all("/keys")))
+
+    def create_key(
+        self,
+        name: str = "",
+        *,
+        scopes: Sequence[str] | None = None,
+        expires_at: datetime | None = None,
+    ) -> NewKey:
+        """Makes a key, which is shown this once: good for no more, and for no longer, than the one
+        that is used for it, and revoked with that.
+        """
+        steps = self._ask.create_key(new_key(name, scopes, expires_at))
+        return cast(NewKey, self._run(steps))
+
+    def revoke_key(self, key_id: str) -> None:
+        """Makes a key useless, and whatever was made with it."""
+        self._run(self._ask.revoke_key(key_id))
 
     def dashboard(self) -> str:
         """The address of the service's pages for people; raises ClientError if it has none."""

@@ -1,0 +1,65 @@
+"""From the Authorization header to the Caller: API keys, and JSON Web Tokens.
+
+Every failure is the same to the caller. What was wrong stands in the log, without the credential.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+
+from slurmbatch import journal
+from slurmbatch.errors import Unauthenticated
+from slurmbatch.identity import apikeys, tokens
+from slurmbatch.identity.apikeys import USER_ID, Keys, new_key
+from slurmbatch.identity.refusal import Refused
+from slurmbatch.identity.tokens import Issuer
+from slurmbatch.identity.uses import Uses
+from slurmbatch.model import Caller
+
+__all__ = ["USER_ID", "Identity", "new_key"]
+
+log = journal.get("slurmbatch.identity")
+
+
+class Identity:
+    """Tells who a caller is. `uses` is told which keys are used."""
+
+    def __init__(
+        self,
+        store: Keys,
+        issuers: Iterable[Issuer] = (),
+        clock: Callable[[], float] = time.time,
+        uses: Uses | None = None,
+    ) -> None:
+        self._store = store
+        self._issuers = {each.issuer: each for each in issuers}
+        self._clock = clock
+        self._uses = uses
+
+    def authenticate(self, header: str | None) -> Caller:
+        """The caller that an Authorization header stands for; raises Unauthenticated."""
+        try:
+            return self._caller(header or "")
+        except Refused as refusal:
+            if header:
+                log.info("credentials refused", reason=str(refusal))
+            raise Unauthenticated from None
+
+    def known(self, header: str | None) -> Caller | None:
+        """The same, and None where `authenticate` raises; nothing is logged."""
+        try:
+            return self._caller(header or "")
+        except Refused:
+            return None
+
+    def _caller(self, header: str) -> Caller:
+        scheme, _, rest = header.strip(" \t").partition(" ")
+        bearer = scheme.lower() == "bearer"
+        credential = rest.strip(" \t") if bearer else scheme
+        found = apikeys.parse(credential)
+        if found and (bearer or not rest):
+            return apikeys.caller_of(self._store, *found, self._clock(), self._uses)
+        if not bearer:
+            raise Refused("neither an API key nor a Bearer token")
+        return tokens.caller_of(self._issuers, credential, self._clock())
