@@ -62,6 +62,11 @@ class Metrics:
         self._round_seconds = self._counter(
             "worker_round_seconds", "Time spent in these rounds.", "worker"
         )
+        self._notifications = self._counter(
+            "notifications", "Notifications that were tried, by what came of it.", "outcome"
+        )
+        for outcome in ("delivered", "failed", "given_up"):
+            self._notifications.labels(outcome)  # so that a rule has a 0 to compare with
         # To look a child up by its labels costs more than to count.
         self._answered: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
@@ -85,6 +90,9 @@ class Metrics:
     def round(self, worker: str, seconds: float, failed: bool) -> None:
         self._rounds.labels(worker, "failed" if failed else "done").inc()
         self._round_seconds.labels(worker).inc(seconds)
+
+    def notification(self, outcome: str) -> None:
+        self._notifications.labels(outcome).inc()
 
     def render(self) -> bytes:
         return generate_latest(self._registry)

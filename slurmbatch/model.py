@@ -340,6 +340,29 @@ class Delivery:
     counts: Mapping[Status, int]
 
 
+class DeliveryState(StrEnum):
+    """What has become of a notification."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    GIVEN_UP = "given_up"
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """One that was made, for its batch's owner: `last_at` and `last_error` are of the last try,
+    `next_at` is when it is tried again."""
+
+    event: str
+    host: str
+    state: DeliveryState
+    attempts: int
+    last_error: str
+    occurred_at: float
+    last_at: float | None
+    next_at: float | None
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """A batch as it is kept. `counts` has all seven statuses and adds up to `n_jobs`; `summary` is

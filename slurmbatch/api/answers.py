@@ -94,6 +94,19 @@ class ReasonWithLog(ReasonView):
     log: Annotated[str, Field(description="Up to 20 lines.")]
 
 
+class NotificationView(TypedDict):
+    """What somebody was to be told of a batch, and whether it has arrived."""
+
+    event: Annotated[str, Field(description="finished, or first_failure.")]
+    host: Annotated[str, Field(description="Where to: scheme, host and port.")]
+    state: Annotated[str, Field(description="pending, delivered, or given_up.")]
+    attempts: int
+    last_error: Annotated[str, Field(description="What came of the last try, unless it arrived.")]
+    occurred_at: Annotated[Time, Field(description="When there was something to tell.")]
+    last_at: Annotated[Time, Field(description="Of the last try.")]
+    next_at: Annotated[Time, Field(description="When it is tried again.")]
+
+
 class SpreadView(TypedDict):
     """What was asked for, and what jobs used: half of them, 95 of 100, and all at most so much."""
 

@@ -16,6 +16,7 @@ from slurmbatch.api.resources.catalogue import FilesystemList, OneTool, ToolList
 from slurmbatch.api.resources.jobs import JobList, OneJob
 from slurmbatch.api.resources.keys import KeyList, OneKey
 from slurmbatch.api.resources.logs import LogById, LogOfJob
+from slurmbatch.api.resources.notifications import NotificationList
 from slurmbatch.api.resources.page import Page, PagePart
 from slurmbatch.api.resources.reasons import ReasonList
 from slurmbatch.api.resources.service import Document, Health, Ready
@@ -57,6 +58,7 @@ def create_app(
         "/batches/{batch_id}/cancel": Cancellation(batches),
         "/batches/{batch_id}/retry": Repetition(batches, max_body_bytes),
         "/batches/{batch_id}/reasons": ReasonList(batches),
+        "/batches/{batch_id}/notifications": NotificationList(batches),
         "/batches/{batch_id}/jobs": JobList(batches),
         "/batches/{batch_id}/jobs/{job_id}": OneJob(batches),
         "/batches/{batch_id}/jobs/{job_id}/log": LogOfJob(batches),

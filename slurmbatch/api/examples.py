@@ -16,10 +16,12 @@ from slurmbatch.model import (
     ApiKey,
     Batch,
     Caller,
+    DeliveryState,
     Filesystem,
     Hardware,
     HardwareLimits,
     Job,
+    Notification,
     Parameter,
     Scope,
     SlurmLimits,
@@ -67,6 +69,7 @@ def of_answers() -> Mapping[str, Any]:
         "get_batch": shown,
         **dict.fromkeys(("create_batch", "cancel_batch", "retry_batch"), shown),
         "list_reasons": [{**each, "log": "no such file"} for each in views.reasons(batch)],
+        "list_notifications": [views.notification(_NOTIFICATION)],
         "list_jobs": [views.listed_job(each) for each in jobs],
         "get_job": views.job(jobs[1]),
         **dict.fromkeys(("get_log_of_job", "get_log"), LOG),
@@ -123,6 +126,16 @@ def _job(index: int, status: Status, reason: str, code: int) -> Job:
     )  # fmt: skip
 
 
+_NOTIFICATION = Notification(
+    "finished",
+    "https://ci.example.org:443",
+    DeliveryState.PENDING,
+    1,
+    "it answered 503",
+    _MADE + 9,
+    _MADE + 10,
+    _MADE + 15,
+)
 _TOOL = Tool(
     id="montecarlo-pi",
     description="Estimates pi from random points.",

@@ -134,6 +134,8 @@ def _say(
         status=resp.status_code,
         ms=round((time.perf_counter() - started) * 1000, 1) if started else None,
         user=getattr(req.context, "user_id", ""),
+        # The client's where `server.trusted_proxy` says whom to believe about it.
+        remote=req.remote_addr,
         bytes=size,
         request_id=getattr(req.context, "request_id", ""),
     )

@@ -183,6 +183,12 @@ OPERATIONS: tuple[Operation, ...] = (
         {200: Answer("The reasons.", answers.ReasonWithLog, many=True)}, problems=(400, 404),
     ),
     Operation(
+        "GET", "/batches/{batch_id}/notifications", "list_notifications",
+        "See what has become of the notifications of a batch, the newest first",
+        {200: Answer("The notifications.", answers.NotificationView, many=True)},
+        problems=(400, 404),
+    ),
+    Operation(
         "GET", "/batches/{batch_id}/jobs", "list_jobs", "List the jobs of a batch, in index order",
         {200: Answer("The jobs.", answers.ListedJob, many=True, headers=("Link",))},
         (

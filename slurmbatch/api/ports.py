@@ -16,6 +16,7 @@ from slurmbatch.model import (
     Job,
     NewBatch,
     NewKey,
+    Notification,
     Retry,
     Status,
     Tool,
@@ -79,6 +80,7 @@ class Batches(Protocol):
         limit: int | None,
     ) -> Iterator[Job]: ...
     def job(self, caller: Caller, batch_id: str, job_id: str) -> Job: ...
+    def notifications(self, caller: Caller, batch_id: str) -> builtins.list[Notification]: ...
     def log_of(
         self, caller: Caller, batch_id: str, job_id: str, attempt: int | None
     ) -> tuple[JobLog, bool]: ...

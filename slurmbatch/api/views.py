@@ -20,6 +20,7 @@ from slurmbatch.api.answers import (
     ListedBatch,
     ListedJob,
     NewKeyView,
+    NotificationView,
     ParameterView,
     ReasonView,
     RetryPolicyView,
@@ -36,6 +37,7 @@ from slurmbatch.model import (
     Caller,
     Filesystem,
     Job,
+    Notification,
     Parameter,
     RetryPolicy,
     Scope,
@@ -129,6 +131,19 @@ def _dependencies(batch: Batch) -> list[DependencyView]:
 def reasons(batch: Batch) -> list[ReasonView]:
     """Why its jobs wait or have failed."""
     return _summary(batch)["reasons"]
+
+
+def notification(made: Notification) -> NotificationView:
+    return {
+        "event": made.event,
+        "host": made.host,
+        "state": made.state.value,
+        "attempts": made.attempts,
+        "last_error": made.last_error,
+        "occurred_at": moment(made.occurred_at),
+        "last_at": moment(made.last_at),
+        "next_at": moment(made.next_at),
+    }
 
 
 def _summary(batch: Batch) -> Summary:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -35,6 +36,7 @@ from slurmbatch.model import (
     Gate,
     Job,
     NewBatch,
+    Notification,
     Retry,
     Status,
     Tool,
@@ -147,7 +149,7 @@ class Batches:
         Raises Invalid, KeyReused, Conflict (the key's batch is deleted), RefusedBySlurm,
         Unavailable (no new ones are accepted).
         """
-        if not (idempotency_key and self._store.batches.has_made(caller.user_id, idempotency_key)):
+        if not self._has_made(caller, idempotency_key):
             self._refuse_while_drained()
         batch, resolved, arrays = self._made(caller, new)
         idempotency = Idempotency(idempotency_key, body_hash) if idempotency_key else None
@@ -174,11 +176,14 @@ class Batches:
         except NotFound:  # deleted by its owner in the meantime; it was made all the same
             return replace(batch, counts={Status.SUBMITTED: batch.n_jobs}), True
 
+    def _has_made(self, caller: Caller, key: str | None) -> bool:
+        return key is not None and self._store.batches.has_made(caller.user_id, key)
+
     def _refuse_while_drained(self) -> None:
         drained = self._store.operations.drained()
         if drained is not None:
             since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(drained[0]))
-            raise Unavailable(f"No new batches are accepted since {since}: {drained[1]}")
+            raise Unavailable(f"Nothing new is accepted since {since}: {drained[1]}")
 
     def try_out(self, caller: Caller, new: NewBatch) -> Trial:
         """All that is checked of a new batch, and what Slurm would say of it; nothing is kept.
@@ -325,6 +330,11 @@ class Batches:
             downs.append(polled)
         return min((since for since in downs if since is not None), default=None)
 
+    def notifications(self, caller: Caller, batch_id: str) -> builtins.list[Notification]:
+        """Those that were made of it so far, newest first."""
+        self.get(caller, batch_id)
+        return self._store.outbox.of_batch(caller.user_id, batch_id)
+
     def etag(self, caller: Caller, batch_id: str) -> str:
         """What `get` would give as the batch's etag, without reading more than that."""
         found = self._store.batches.version(caller.user_id, batch_id)
@@ -386,9 +396,12 @@ class Batches:
     ) -> Batch:
         """Runs failed jobs again. That they will be is on the disk when this returns.
 
-        Raises Invalid, KeyReused, Conflict (none of them has failed, its tool is gone).
+        Raises Invalid, KeyReused, Conflict (none of them has failed, its tool is gone), Unavailable
+        (nothing new is accepted).
         """
         batch = self.get(caller, batch_id)
+        if not self._has_made(caller, idempotency_key):
+            self._refuse_while_drained()
         fixed = self._store.batches.fixed_args(caller.user_id, batch_id)
         instance = self._store.instance
         how = plan(batch, fixed, wanted, self._offer, self._sizes, lambda: new_tag(instance))

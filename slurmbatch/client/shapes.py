@@ -69,6 +69,19 @@ class NewKey(Key):
     key: str
 
 
+class Notification(TypedDict):
+    """What somebody was to be told of a batch; `state` is pending, delivered or given_up."""
+
+    event: str
+    host: str
+    state: str
+    attempts: int
+    last_error: str
+    occurred_at: str
+    last_at: str
+    next_at: str
+
+
 class Reason(TypedDict):
     """Why some jobs of a batch wait or have failed; `text` is all of it in words.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -57,6 +58,25 @@ class Server(Section):
         allow_inf_nan=False,
         description="Seconds for which the answer to a new batch waits for Slurm's word on it.",
     )
+    trusted_proxy: str | None = Field(
+        default=None,
+        examples=["unix"],
+        description=(
+            "The IP address of the proxy in front, or `unix` for whoever may connect to a Unix "
+            "socket. X-Forwarded-For, -Proto and -Host count only if they come from there, and of "
+            "several hops only the last. Left out: they never do."
+        ),
+    )
+
+    def incoherent(self) -> Iterator[Complaint]:
+        if self.trusted_proxy not in (None, "unix"):
+            try:
+                ip_address(str(self.trusted_proxy))
+            except ValueError:
+                yield (
+                    "trusted_proxy",
+                    f"found {shown(self.trusted_proxy)}, expected one IP address, or unix",
+                )
 
 
 class Store(Section):

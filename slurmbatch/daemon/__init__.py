@@ -272,7 +272,10 @@ def _workers(
         submitter.end_stray,
         settings.jobs.log_dir, claims, settings.slurm.absence_grace, pace=pace,
     )  # fmt: skip
-    sender = Sender(store, settings.webhooks.hosts, settings.webhooks.secret)
+    sender = Sender(
+        store, settings.webhooks.hosts, settings.webhooks.secret,
+        seen=metrics.notification if metrics else _nobody,
+    )  # fmt: skip
     seen = metrics.round if metrics else None
     workers = (
         Worker("submitter", submitter.tick, SUBMITTER_INTERVAL, health,
@@ -287,6 +290,10 @@ def _workers(
         sender.adopt(new.webhooks.hosts, new.webhooks.secret)
 
     return workers, adopt
+
+
+def _nobody(_outcome: str) -> None:
+    """Nobody counts."""
 
 
 def _terms(settings: Settings, claims: Claims | None) -> Terms:

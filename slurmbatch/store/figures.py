@@ -75,7 +75,7 @@ class Figures:
 
     def notifications(self) -> int:
         """How many have not arrived yet."""
-        return int(self._db.sql("SELECT count(*) FROM outbox")[0][0])
+        return int(self._db.sql("SELECT count(*) FROM outbox WHERE state = 'pending'")[0][0])
 
     def sizes(self) -> Sizes:
         free = self._db.sql("PRAGMA freelist_count")[0][0] * self._db.sql("PRAGMA page_size")[0][0]

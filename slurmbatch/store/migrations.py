@@ -292,4 +292,13 @@ CREATE INDEX api_key_user ON api_key (user_id, created_at);
 CREATE INDEX api_key_made_with ON api_key (made_with) WHERE made_with != '';
 """
 
-MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11)
+# What has become of each notification stays, for as long as its batch does.
+V12 = """
+ALTER TABLE outbox ADD COLUMN state TEXT NOT NULL DEFAULT 'pending';
+ALTER TABLE outbox ADD COLUMN last_error TEXT NOT NULL DEFAULT '';
+ALTER TABLE outbox ADD COLUMN last_at REAL;
+DROP INDEX outbox_due;
+CREATE INDEX outbox_due ON outbox (next_try_at) WHERE state = 'pending';
+"""
+
+MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11, V12)

@@ -10,6 +10,7 @@ import resource
 import socket
 import threading
 import time
+from ipaddress import ip_address
 from typing import Any
 
 from waitress.adjustments import Adjustments
@@ -44,6 +45,8 @@ _KEEPALIVE = (
 )
 # What waitress counts as connections: what it listens on, and what wakes its loop.
 _NO_CONNECTIONS = 2
+# The address of whoever comes through a Unix socket: such sockets have none.
+UNIX = "unix"
 
 
 class Web:
@@ -112,7 +115,7 @@ class _Server(TcpWSGIServer):
         return named
 
     def fix_addr(self, addr: Any) -> Any:
-        return ("localhost", None) if self.family == socket.AF_UNIX else addr
+        return (UNIX, None) if self.family == socket.AF_UNIX else addr
 
     def set_socket_options(self, conn: Any) -> None:
         if self.family != socket.AF_UNIX:
@@ -149,6 +152,7 @@ def _make_server(app: Any, server: Server, listener: socket.socket, limit: int, 
         expose_tracebacks=False,
         ident=None,
         clear_untrusted_proxy_headers=True,
+        **_trusted(server.trusted_proxy),
     )
     adjustments.socket_options = [*adjustments.socket_options, *_KEEPALIVE]
     where = (listener.family, listener.type, listener.proto, listener.getsockname())
@@ -156,6 +160,18 @@ def _make_server(app: Any, server: Server, listener: socket.socket, limit: int, 
         resumable(app), _sock=listener, dispatcher=lanes, adj=adjustments,
         sockinfo=where, bind_socket=False,
     )  # fmt: skip
+
+
+def _trusted(proxy: str | None) -> dict[str, Any]:
+    """The headers of one proxy, the last before us, tell who asks; anybody else's are dropped."""
+    if proxy is None:
+        return {}
+    address = proxy if proxy == UNIX else str(ip_address(proxy))
+    return {
+        "trusted_proxy": address,
+        "trusted_proxy_count": 1,
+        "trusted_proxy_headers": {"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"},
+    }
 
 
 def _allow_files(connections: int) -> int:

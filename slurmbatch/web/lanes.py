@@ -23,7 +23,8 @@ _LANES = (
     # One indexed read: health, one batch, one job, what is offered. Not /readyz, which waits for
     # its turn to write.
     (SHORT, re.compile(
-        r"/(?:healthz|openapi\.json|tools(?:/[^/]+)?|filesystems|batches/[^/]+(?:/jobs/[^/]+)?)"
+        r"/(?:healthz|openapi\.json|tools(?:/[^/]+)?|filesystems"
+        r"|batches/[^/]+(?:/jobs/[^/]+|/notifications)?)"
     )),
     (JOBS, re.compile(r"/batches/[^/]+/jobs")),
     (LOGS, re.compile(r"/batches/[^/]+/(?:jobs/[^/]+/log|reasons)|/logs/[^/]+")),

@@ -30,6 +30,7 @@ from slurmbatch.model import (
     Job,
     NewBatch,
     NewKey,
+    Notification,
     Parameter,
     Retry,
     Scope,
@@ -73,6 +74,7 @@ class FakeBatches:
     retried: list[tuple[Retry, str | None, bytes]] = field(default_factory=list)
     submitted: list[NewBatch] = field(default_factory=list)
     request_ids: list[str] = field(default_factory=list)
+    told: dict[str, list[Notification]] = field(default_factory=dict)
     broken: Exception | None = None
     broken_submit: SlurmbatchError | None = None
     broken_rows: SlurmbatchError | None = None
@@ -295,6 +297,10 @@ class FakeBatches:
             if job.job_id == job_id:
                 return job
         raise NotFound
+
+    def notifications(self, caller: Caller, batch_id: str) -> builtins.list[Notification]:
+        batch = self._own(caller, batch_id)
+        return self.told.get(batch.batch_id, [])
 
     def log_of(
         self, caller: Caller, batch_id: str, job_id: str, attempt: int | None

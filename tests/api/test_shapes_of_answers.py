@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from slurmbatch.model import Attempt, Dependency, DependencyType, Status
+from slurmbatch.model import (
+    Attempt,
+    DeliveryState,
+    Dependency,
+    DependencyType,
+    Notification,
+    Status,
+)
 from tests.api.conftest import Api
 from tests.api.fakes import NOW, FakeBatches
 
@@ -36,6 +43,10 @@ LISTED_BATCH = {
 HARDWARE = {"filesystems": [str], "memory": int, "cpu": int}
 REASON = {
     "text": str, "status": str, "reason": str, "n_jobs": int, "node": str, "job_id": str,
+}  # fmt: skip
+NOTIFICATION = {
+    "event": str, "host": str, "state": str, "attempts": int, "last_error": str,
+    "occurred_at": str, "last_at": str, "next_at": str,
 }  # fmt: skip
 SPREAD = {"asked": object, "p50": object, "p95": object, "max": object}
 USAGE = {"n_jobs": int, "memory": SPREAD, "cpu": SPREAD, "time": SPREAD, "suggestions": [str]}
@@ -342,3 +353,20 @@ def test_text_of_any_kind_survives(api: Api, batches: FakeBatches) -> None:
     answer = api.get(f"/batches/{batch.batch_id}")
     assert answer.json[0]["name"] == name
     assert "ünï" in answer.text
+
+
+def test_the_notifications_of_a_batch(api: Api, batches: FakeBatches, ended: str) -> None:
+    path = f"/batches/{ended}/notifications"
+    assert api.get(path).json == []
+    batches.told[ended] = [
+        Notification("finished", "ci.example.org", DeliveryState.PENDING, 1, "it answered 503",
+                     1_763_906_700.0, 1_763_906_701.0, 1_763_906_706.0),
+        Notification("first_failure", "ci.example.org", DeliveryState.DELIVERED, 1, "",
+                     1_763_906_600.0, 1_763_906_601.0, None),
+    ]  # fmt: skip
+    answer = api.get(path)
+    fits(answer.json, [NOTIFICATION])
+    assert [each["state"] for each in answer.json] == ["pending", "delivered"]
+    assert [each["next_at"] for each in answer.json] == ["2025-11-23T14:05:06Z", ""]
+    theirs = batches.add("berta").batch_id
+    assert api.get(f"/batches/{theirs}/notifications").status_code == 404

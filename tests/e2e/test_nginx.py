@@ -160,3 +160,27 @@ def test_a_restart_behind_it_refuses_none(
         front.down()
         ended(process)
     assert set(codes) == {200}
+
+
+@pytest.mark.parametrize("trusted_proxy", ["unix", ""])
+def test_the_log_names_the_client_and_not_what_it_claims_to_be(
+    manager: Manager, listener: socket.socket, tmp_path: Path, trusted_proxy: str
+) -> None:
+    if trusted_proxy:
+        settings = manager.site.config.read_text()
+        manager.site.config.write_text(
+            settings.replace("[server]", f'[server]\ntrusted_proxy = "{trusted_proxy}"', 1)
+        )
+    process = manager.start(listener)
+    (tmp_path / "front").mkdir()
+    front = Front(tmp_path / "front", tmp_path / "http")
+    spoofed = {"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "gopher"}
+    try:
+        with httpx.Client(base_url=front.url, verify=False, headers=spoofed) as client:
+            assert client.get("/batches").status_code == 401
+    finally:
+        front.down()
+        log = ended(process)
+    (line,) = [each for each in log.splitlines() if "status=401" in each]
+    assert f" remote={'127.0.0.1' if trusted_proxy else 'unix'} " in line
+    assert "203.0.113.7" not in log

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from slurmbatch.cli import main
-from slurmbatch.errors import Unavailable
-from slurmbatch.model import NewBatch, Status
+from slurmbatch.errors import NotFound, Unavailable
+from slurmbatch.model import NewBatch, Retry, Status
 
 from .world import ALICE, BOB, World
 
@@ -64,6 +64,23 @@ class TestCancel:
 
 
 class TestDrain:
+    def test_what_has_failed_is_not_run_again_by_request(self, world: World) -> None:
+        failed = world.post(1)
+        world.tick()
+        (array,) = world.store.arrays.of_batch(failed)
+        world.slurm.finish(array.slurm_job_id or 0, state="FAILED", code=3)
+        for _ in range(2):
+            world.tick()
+        assert world.counts(failed) == {Status.FAILED: 1}
+        assert world.batches.retry(ALICE, failed, Retry(), idempotency_key="r").counts
+        run(world, "drain", "--why", "the cluster moves")
+        with pytest.raises(Unavailable, match=r"since 20.*Z: the cluster moves"):
+            world.batches.retry(ALICE, failed, Retry())
+        # A request that was answered, and comes again, is answered as before.
+        assert world.batches.retry(ALICE, failed, Retry(), idempotency_key="r").batch_id == failed
+        with pytest.raises(NotFound):
+            world.batches.retry(BOB, failed, Retry())
+
     def test_nothing_new_is_accepted_until_it_is_resumed(self, world: World) -> None:
         before = world.post(1, key="k")
         assert run(world, "drain", "--why", "the cluster moves").exit_code == 0

@@ -234,12 +234,22 @@ def names_in(text: str) -> set[str]:
     return set(re.findall(r"\b(slurmbatch_[a-z_]+)", text))
 
 
+def test_notifications_by_what_came_of_them(world: World) -> None:
+    metrics = metrics_of(world)
+    for outcome in ("failed", "failed", "given_up"):
+        metrics.notification(outcome)
+    text = metrics.render().decode()
+    for outcome, n in (("delivered", 0), ("failed", 2), ("given_up", 1)):
+        assert f'slurmbatch_notifications_total{{outcome="{outcome}"}} {n}.0' in text
+
+
 class TestPages:
     def test_every_metric_is_told_and_none_that_is_not_there(self, world: World) -> None:
         metrics = metrics_of(world)
         metrics.request("GET", "/", 200, 0.1)
         metrics.call("live", 0.1, SlurmUnreachable())
         metrics.round("poller", 0.1, False)
+        metrics.notification("given_up")
         families = re.findall(
             r"^# TYPE (slurmbatch_\w+) (\w+)", metrics.render().decode(), re.MULTILINE
         )

@@ -69,6 +69,7 @@ def get(port: int, path: str, timeout: float = 10, method: str = "GET") -> bytes
         ("GET", "/batches/01m", SHORT),
         ("HEAD", "/batches/01m", SHORT),
         ("GET", "/batches/01m/jobs/01m-3", SHORT),
+        ("GET", "/batches/01m/notifications", SHORT),
         ("GET", "/healthz", SHORT),
         ("GET", "/tools/probe", SHORT),
         ("GET", "/batches/01m/jobs", JOBS),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import socket
 import ssl
@@ -23,11 +24,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from slurmbatch.errors import Invalid
+from slurmbatch.errors import Invalid, NotFound
 from slurmbatch.targets import AllowedHost, Target, find
 from slurmbatch.webhooks import GIVE_UP_AFTER, Sender, addresses, wire
 from slurmbatch.webhooks.addresses import is_public, resolve
-from tests.unit.world import ALICE, Fate, Killed, World
+from tests.unit.world import ALICE, BOB, Fate, Killed, World
 
 KEY = bytes(range(32))
 SECRET = "whsec_" + base64.b64encode(KEY).decode()
@@ -180,16 +181,66 @@ class TestTrying:
     ) -> None:
         receiver = Receiver()
 
-        def killed(_: object) -> None:
+        def killed(*_: object) -> None:
             raise Killed
 
         with monkeypatch.context() as patch, pytest.raises(Killed):
-            patch.setattr(ended.store.outbox, "done", killed)
+            patch.setattr(ended.store.outbox, "tried", killed)
             run(sender(ended, receiver), ended)
         ended.restart()
         run(sender(ended, receiver), ended)
         first, second = (headers["webhook-id"] for _, _, headers in receiver.got)
         assert first == second
+
+    @pytest.mark.parametrize(
+        ("answer", "state", "error"),
+        [
+            (204, "delivered", ""),
+            (503, "pending", "it answered 503"),
+            (410, "given_up", "it answered 410"),
+            (TimeoutError("x"), "pending", "it did not answer in time"),
+            (ssl.SSLCertVerificationError("n12.internal"), "pending", "no TLS connection"),
+            (OSError("h is at 10.0.0.7"), "pending", "it could not be reached"),
+            (http.client.BadStatusLine("SSH-2.0"), "pending", "its answer was not HTTP"),
+        ],
+    )
+    def test_its_owner_and_the_metrics_are_told(
+        self, ended: World, answer: int | Exception, state: str, error: str
+    ) -> None:
+        (batch,) = ended.batches.list(ALICE)[0]
+        (made,) = ended.batches.notifications(ALICE, batch.batch_id)
+        assert (made.state, made.attempts, made.last_at, made.next_at) == ("pending", 0, None, None)
+        seen: list[str] = []
+        hosts = [AllowedHost("hooks.example.org")]
+        clock = lambda: ended.slurm.now  # noqa: E731
+        run(Sender(ended.store, hosts, KEY, Receiver(answer), clock, seen.append), ended)
+        (told,) = ended.batches.notifications(ALICE, batch.batch_id)
+        assert (told.event, told.host) == ("finished", "https://hooks.example.org:443")
+        assert (told.state, told.attempts, told.last_at) == (state, 1, ended.slurm.now)
+        assert told.last_error.startswith(error) is True
+        # Nothing of what the error says of the networks behind the service.
+        assert not any(word in told.last_error for word in ("10.0.0.7", "internal", "SSH"))
+        assert (told.next_at is not None) is (state == "pending")
+        assert seen == ["failed" if state == "pending" else state]
+        assert len(waiting(ended)) == (state == "pending")
+        with pytest.raises(NotFound):
+            ended.batches.notifications(BOB, batch.batch_id)
+
+    def test_one_that_may_not_be_sent_any_more_is_told_of(self, ended: World) -> None:
+        (batch,) = ended.batches.list(ALICE)[0]
+        run(Sender(ended.store, [AllowedHost("other.example.org")], KEY, Receiver()), ended)
+        (told,) = ended.batches.notifications(ALICE, batch.batch_id)
+        assert (told.state, told.attempts) == ("given_up", 0)
+        assert told.last_error == "the host may not be told any more"
+
+    def test_what_has_arrived_goes_with_its_batch(self, ended: World) -> None:
+        (batch,) = ended.batches.list(ALICE)[0]
+        run(sender(ended, Receiver()), ended)
+        assert ended.store.outbox._db.sql("SELECT state FROM outbox") == [("delivered",)]
+        ended.batches.delete(ALICE, batch.batch_id)
+        for _ in range(5):
+            ended.tick()
+        assert ended.store.outbox._db.sql("SELECT count(*) FROM outbox") == [(0,)]
 
     def test_a_receiver_can_tell_that_it_is_ours(self, ended: World) -> None:
         receiver = Receiver()

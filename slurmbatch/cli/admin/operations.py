@@ -85,10 +85,10 @@ def cancel(user_id: str, batch_ids: tuple[str, ...], config_path: Path) -> None:
 @click.option("--why", required=True, metavar="TEXT", help="Told to whoever submits a batch.")
 @config_option
 def drain(why: str, config_path: Path) -> None:
-    """Accept no new batches, until resumed. What there is goes on."""
+    """Accept no new batches, and no retries, until resumed. What there is goes on."""
     with store_of(config_path) as store:
         store.operations.drain(time.time(), why)
-    click.echo("No new batches are accepted; slurmbatch admin resume ends that.")
+    click.echo("Nothing new is accepted; slurmbatch admin resume ends that.")
 
 
 @click.command()

@@ -19,7 +19,7 @@ from slurmbatch.client.operations import (
 )
 from slurmbatch.client.progress import Progress
 from slurmbatch.client.resources import BatchFields, JobFields
-from slurmbatch.client.shapes import ENDED, Reason
+from slurmbatch.client.shapes import ENDED, Notification, Reason
 
 if TYPE_CHECKING:
     import pandas
@@ -82,6 +82,11 @@ class AsyncBatch(BatchFields):
         """Why its jobs wait or have failed, the most frequent reason first."""
         path = f"{batch_path(self.id)}/reasons"
         return cast(list[Reason], await self._client._run(self._client._ask.all(path)))
+
+    async def notifications(self) -> list[Notification]:
+        """What has become of each notification that was made of it, the newest first."""
+        path = f"{batch_path(self.id)}/notifications"
+        return cast(list[Notification], await self._client._run(self._client._ask.all(path)))
 
     async def retry(
         self,
