@@ -22,7 +22,7 @@ BIN = .venv/bin
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL = help
-.PHONY: help demo demo-down test test-versions lint docs bench soak chaos clean ready ready-dev ready-bench \
+.PHONY: help demo demo-down test test-versions lint docs dist bench soak chaos clean ready ready-dev ready-bench \
 	slurm-22.05 slurm-24.11 slurm-26.05
 
 help: ## This list
@@ -61,6 +61,10 @@ docs: ready-dev ## The pages as a site, with the reference of all endpoints
 	@$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 	@echo "The site begins at docs/_build/html/index.html."
 
+dist: ready-dev ## The wheel and the source distribution, into dist/
+	@.ci/dist dist
+	@ls dist/*.whl dist/*.tar.gz
+
 bench: ready-bench ## Measure a POST, and all of it beside its peers; less of it: make bench QUICK=1
 	$(if $(QUICK),,@$(BIN)/pytest --benchmark-only -q tests/benchmarks/test_post.py)
 	@$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick)
@@ -73,7 +77,7 @@ chaos: ready-dev ## Kill and hang the daemon and Slurm at random: make chaos MIN
 
 clean: demo-down ## Remove whatever make has made here
 	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis \
-		.benchmarks build docs/_build *.egg-info
+		.benchmarks build dist docs/_build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 ready:

@@ -10,6 +10,20 @@ VERSION = re.search(r'__version__ = "([^"]+)"', (HERE / "slurmbatch/__init__.py"
 
 assert VERSION is not None  # noqa: S101
 
+
+def beside(package: str) -> list[str]:
+    """All that lies in a package and is no code, so that nothing that is added is ever left out."""
+    files = (each for each in Path(package).rglob("*") if each.is_file())
+    code = (".py", ".pyc")
+    return sorted(str(each.relative_to(package)) for each in files if each.suffix not in code)
+
+
+def shared(*patterns: str) -> list[tuple[str, list[str]]]:
+    """What goes along below share/slurmbatch, each file where it is in a checkout."""
+    found = (each for pattern in patterns for each in sorted(Path().glob(pattern)))
+    return [(f"share/slurmbatch/{each.parent}", [str(each)]) for each in found if each.is_file()]
+
+
 setup(
     name="slurmbatch",
     version=VERSION.group(1),
@@ -18,17 +32,9 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["slurmbatch", "slurmbatch.*"]),
-    # The sample settings and the example tools, for those who have no checkout.
-    data_files=[
-        ("share/slurmbatch/etc", ["etc/slurmbatch.toml"]),
-        (
-            "share/slurmbatch/etc/tools.d",
-            sorted(str(p) for p in Path("etc/tools.d").glob("*.toml")),
-        ),
-        ("share/slurmbatch/etc/nginx", ["etc/nginx/slurmbatch.conf"]),
-        ("share/slurmbatch/systemd", sorted(str(p) for p in Path("systemd").iterdir())),
-    ],
-    package_data={"slurmbatch": ["py.typed"], "slurmbatch.api": ["page/*"]},
+    # Sample settings, example tools, units and pages, for those who have no checkout.
+    data_files=shared("*.md", "docs/*.md", "docs/monitoring/*", "etc/**/*", "systemd/*"),
+    package_data={"slurmbatch": beside("slurmbatch")},
     python_requires=">=3.11",
     install_requires=[
         "click>=8.1,<9",
@@ -50,6 +56,7 @@ setup(
             "pytest-benchmark>=5,<6",
         ],
         "dev": [
+            "build>=1.2,<2",
             "hypothesis>=6.100,<7",
             "import-linter>=2,<3",
             "mypy>=1.13,<3",
@@ -60,6 +67,7 @@ setup(
             "pytest>=8,<10",
             "pytest-benchmark>=5,<6",
             "ruff>=0.8,<1",
+            "setuptools>=77",
             "sphinx>=8,<10",
             "sphinxcontrib-httpdomain>=1.8,<3",
             "standardwebhooks>=1,<2",
