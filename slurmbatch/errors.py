@@ -65,6 +65,10 @@ class Forbidden(SlurmbatchError):
         super().__init__(f"These credentials are good, but this needs the scope {scope}.")
 
 
+class AccountRefused(SlurmbatchError):
+    """No jobs run as this account."""
+
+
 class NotFound(SlurmbatchError):
     """There is nothing here under that id."""
 
@@ -102,6 +106,10 @@ class RefusedBySlurm(SlurmbatchError):
 
 class Unavailable(SlurmbatchError):
     """The service cannot answer just now; try again in a moment."""
+
+
+class AccountsUnreachable(Unavailable):
+    """Accounts and groups cannot be looked up just now; try again in a moment."""
 
 
 class StoreUnavailable(Unavailable):

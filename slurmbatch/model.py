@@ -148,13 +148,15 @@ class SlurmOptions:
 
 @dataclass(frozen=True, slots=True)
 class Filesystem:
-    """A filesystem that jobs may need, and what that means to Slurm."""
+    """A filesystem that jobs may need, and what that means to Slurm. `groups`: for the members of
+    these Unix groups alone; None: for all."""
 
     id: str
     path: str
     description: str = ""
     feature: str = ""
     licence: str = ""
+    groups: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +234,8 @@ class NewRetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """What can be run. `script` is its text, or else `path` a program on the nodes."""
+    """What can be run. `script` is its text, or else `path` a program on the nodes. `groups`: by
+    the members of these Unix groups alone; None: by all."""
 
     id: str
     description: str
@@ -243,6 +246,7 @@ class Tool:
     slurm: SlurmLimits = field(default_factory=SlurmLimits)
     requeue: bool = False
     retry: RetryPolicy = RetryPolicy()
+    groups: tuple[str, ...] | None = None
 
     def parameter(self, name: str) -> Parameter | None:
         return next((p for p in self.parameters if p.name == name), None)

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from slurmbatch import script
+from slurmbatch.accounts import Groups
 from slurmbatch.batches import parents
 from slurmbatch.batches.resolve import Offer, Resolved, resolve
 from slurmbatch.batches.retry import plan
@@ -81,6 +82,7 @@ class Batches:
         health: Health,
         clock: Callable[[], float] = time.time,
         trials: Trials | None = None,
+        groups: Groups | None = None,
     ) -> None:
         self._store = store
         self._offer = offer
@@ -90,20 +92,24 @@ class Batches:
         self._clock = clock
         self._began = clock()
         self._trials = trials
+        self._groups = groups or Groups()
 
     # --- what is offered ------------------------------------------------------------------------
 
     def tools(self, caller: Caller) -> list[Tool]:
-        return list(self._offer.tools.values())
+        return list(self._offered(caller).tools.values())
 
     def tool(self, caller: Caller, tool_id: str) -> Tool:
-        tool = self._offer.tools.get(tool_id)
+        tool = self._offered(caller).tools.get(tool_id)
         if tool is None:
             raise NotFound
         return tool
 
     def filesystems(self, caller: Caller) -> list[Filesystem]:
-        return list(self._offer.filesystems.values())
+        return list(self._offered(caller).filesystems.values())
+
+    def _offered(self, caller: Caller) -> Offer:
+        return self._offer.seen_by(lambda groups: self._groups.is_in_any(caller.user_id, groups))
 
     # --- a new batch ----------------------------------------------------------------------------
 
@@ -131,7 +137,7 @@ class Batches:
     def _resolve(
         self, caller: Caller, new: NewBatch, known: Collection[str] = ()
     ) -> tuple[Resolved | None, list[Fault]]:
-        resolved, faults = resolve(new, self._offer, known)
+        resolved, faults = resolve(new, self._offered(caller), known)
         faults = [*faults, *parents.faults(self._store, caller, new, known)]
         return None if faults else resolved, faults
 
@@ -404,7 +410,9 @@ class Batches:
             self._refuse_while_drained()
         fixed = self._store.batches.fixed_args(caller.user_id, batch_id)
         instance = self._store.instance
-        how = plan(batch, fixed, wanted, self._offer, self._sizes, lambda: new_tag(instance))
+        how = plan(
+            batch, fixed, wanted, self._offered(caller), self._sizes, lambda: new_tag(instance)
+        )
         key = Idempotency(idempotency_key, body_hash) if idempotency_key else None
         done = self._store.retries.retry(caller.user_id, batch_id, wanted, how, self._clock(), key)
         if done is None:

@@ -5,7 +5,7 @@ Every mistake is found in one go and told with a JSON pointer to the field.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 
 from slurmbatch import arguments
@@ -35,6 +35,18 @@ class Offer:
     max_jobs: int
     max_args_bytes: int
     hosts: tuple[AllowedHost, ...] = ()
+
+    def seen_by(self, is_in_any: Callable[[tuple[str, ...]], bool]) -> Offer:
+        """What of it somebody may have, by their groups; all else does not exist for them."""
+        tools = {name: each for name, each in self.tools.items() if _is_for(each, is_in_any)}
+        filesystems = {
+            name: each for name, each in self.filesystems.items() if _is_for(each, is_in_any)
+        }
+        return replace(self, tools=tools, filesystems=filesystems)
+
+
+def _is_for(offered: Tool | Filesystem, is_in_any: Callable[[tuple[str, ...]], bool]) -> bool:
+    return offered.groups is None or is_in_any(offered.groups)
 
 
 @dataclass(frozen=True, slots=True)

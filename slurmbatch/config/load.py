@@ -278,4 +278,5 @@ def _filesystem(table: FilesystemTable) -> model.Filesystem:
         description=table.description,
         feature=table.feature,
         licence=table.licence,
+        groups=table.groups,
     )

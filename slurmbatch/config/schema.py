@@ -14,6 +14,7 @@ from slurmbatch.config.section import (
     AbsolutePath,
     AnyPath,
     Complaint,
+    Groups,
     LogPath,
     Section,
     Texts,
@@ -371,6 +372,14 @@ class FilesystemTable(Section):
         pattern=r"^([A-Za-z0-9_.@-]+(:[1-9][0-9]{0,8})?)?$",
         description="The licence that each job takes (--licenses): `name` or `name:count`.",
         examples=["scratch:1"],
+    )
+    groups: Groups | None = Field(
+        default=None,
+        description=(
+            "The Unix groups whose members see it and may use it. Left out: everybody. For all "
+            "others it is as if it were not there."
+        ),
+        examples=[["chemistry"]],
     )
 
     def incoherent(self) -> Iterator[Complaint]:

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, PlainValidator
 
 from slurmbatch import model
 from slurmbatch.arguments import problem
-from slurmbatch.config.section import Complaint, Section, Texts, shown
+from slurmbatch.config.section import Complaint, Groups, Section, Texts, shown
 
 MAX_SCRIPT_BYTES = 128 * 1024
 
@@ -275,6 +275,13 @@ class ToolFile(Section):
     requeue: bool = Field(
         default=False, description="Whether Slurm may run a job again when its node fails."
     )
+    groups: Groups | None = Field(
+        default=None,
+        description=(
+            "The Unix groups whose members see it and may run it. Left out: everybody. For all "
+            "others it is as if it were not there."
+        ),
+    )
     parameters: Annotated[tuple[ParameterTable, ...], Field(strict=False)] = ()
     hardware: HardwareTable = HardwareTable()
     slurm: SlurmTable = SlurmTable()
@@ -292,4 +299,5 @@ class ToolFile(Section):
             slurm=self.slurm.limits(),
             requeue=self.requeue,
             retry=self.retry.policy(),
+            groups=self.groups,
         )

@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from slurmbatch.doorbell import Doorbell
-from slurmbatch.errors import AccountingUnreachable, SlurmAmbiguous, SlurmBusy, SlurmRefused
+from slurmbatch.errors import (
+    AccountingUnreachable,
+    AccountsUnreachable,
+    SlurmAmbiguous,
+    SlurmBusy,
+    SlurmRefused,
+)
 from slurmbatch.health import Health
 from slurmbatch.journal import get
 from slurmbatch.model import ArraySpec, ArrayState, JobReport
@@ -114,7 +120,11 @@ class HandOver:
         return self.slurm.find_ended(tag)
 
     def _submit(self, array: ArraySpec, now: float) -> None:
-        request = self.terms.request(array, self.store)
+        try:
+            request = self.terms.request(array, self.store)
+        except AccountsUnreachable as error:
+            self.wait(array, f"WAITING: {error.detail}", now)
+            return
         if request is None:
             self._refuse(array, NOT_OFFERED, now)
             return

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from slurmbatch.accounts import Groups
 from slurmbatch.claims import Claims
 from slurmbatch.model import ArraySpec, Filesystem, Tool
 from slurmbatch.places import array_parts, log_pattern
@@ -32,13 +33,15 @@ class Terms:
     repeat: float = 10.0
     longest_backoff: float = 120.0
     keep_days: int | None = None
+    groups: Groups = field(default_factory=Groups)
 
     def request(self, array: ArraySpec, store: Store) -> SubmitRequest | None:
-        """What is to be submitted; None where its tool or a filesystem is no longer offered."""
-        names = array.hardware.filesystems
-        tool = self.tools.get(array.tool_id)
-        if tool is None or any(name not in self.filesystems for name in names):
+        """What is to be submitted; None where its tool or a filesystem is no longer offered to
+        its user. Raises AccountsUnreachable."""
+        offered = self._offered(array)
+        if offered is None:
             return None
+        tool, filesystems = offered
         fixed, own = store.arrays.arguments(array.pk)
         wanted = Wanted(
             batch_id=array.batch_id,
@@ -54,7 +57,19 @@ class Terms:
             exclude=array.exclude,
             throttle=array.throttle,
         )
-        return request_for(tool, [self.filesystems[name] for name in names], wanted, own)
+        return request_for(tool, filesystems, wanted, own)
+
+    def _offered(self, array: ArraySpec) -> tuple[Tool, list[Filesystem]] | None:
+        names = array.hardware.filesystems
+        tool = self.tools.get(array.tool_id)
+        filesystems = [self.filesystems[name] for name in names if name in self.filesystems]
+        if tool is None or len(filesystems) < len(names):
+            return None
+        limits = [tool.groups, *(each.groups for each in filesystems)]
+        is_for = all(
+            groups is None or self.groups.is_in_any(array.user_id, groups) for groups in limits
+        )
+        return (tool, filesystems) if is_for else None
 
     def make_directories(self, array: ArraySpec) -> None:
         """For the array's logs and claims. Raises OSError."""

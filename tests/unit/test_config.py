@@ -321,3 +321,23 @@ def test_a_relative_path_to_the_settings_is_made_absolute(
     monkeypatch.chdir(site.directory)
     assert load(Path("slurmbatch.toml")).source == site.file
     assert os.path.isabs(load(Path("slurmbatch.toml")).source)
+
+
+def test_groups_that_may_use_a_tool_and_a_filesystem(site: Site) -> None:
+    site.settings(f'{MINIMAL}{SCRATCH}groups = ["chemistry", "domain users@example.org"]\n')
+    site.tool(f'{TOOL}groups = ["chemistry"]\n')
+    settings = load(site.file)
+    assert settings.filesystems[0].groups == ("chemistry", "domain users@example.org")
+    assert settings.tools["tool"].groups == ("chemistry",)
+    site.tool(TOOL)
+    assert load(site.file).tools["tool"].groups is None
+
+
+@pytest.mark.parametrize("groups", ["[]", '[""]', '["a:b"]', '["a\\n"]', '"chemistry"', "[0]"])
+def test_groups_that_can_be_none(site: Site, groups: str) -> None:
+    site.settings(f"{MINIMAL}{SCRATCH}groups = {groups}\n")
+    site.tool(f"{TOOL}groups = {groups}\n")
+    assert {each.split("groups")[0] for each in site.mistakes()} == {
+        "slurmbatch.toml: filesystems[0].",
+        "tools.d/tool.toml: ",
+    }

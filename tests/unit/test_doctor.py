@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
 import socket
@@ -193,3 +194,13 @@ def test_a_canary_that_slurm_refuses_leaves_nothing(site: Site) -> None:
     assert done.exit_code == 1
     assert "Invalid qos specification" in done.stdout
     assert os.listdir(site.directory / "logs") == os.listdir(site.directory / "claims") == []
+
+
+def test_groups_that_are_not_there_are_told(site: Site) -> None:
+    tool = site.directory / "tools.d" / "t.toml"
+    head = 'description = "t"\npath = "/bin/true"\ngroups = ["{}"]\n'
+    tool.write_text(head.format(grp.getgrgid(0).gr_name))
+    assert ("groups", "ok") in site.findings()
+    tool.write_text(head.format("no-such-group-here"))
+    (told,) = site.findings()["groups", "warning"]
+    assert told["found"] == "tool t: there is no group 'no-such-group-here' on this system"
