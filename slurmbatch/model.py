@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 ArgValue = str | int | float | bool
 
@@ -85,7 +85,7 @@ class Caller:
     """Who asks. `credential` names the key or the token's issuer, for logs; it is no secret.
 
     `scopes`: what they may do with it. `key_id`: of the API key, if it is one, which stops to work
-    at `expires_at`.
+    at `expires_at`. `remote`: the address that the request came from.
     """
 
     user_id: str
@@ -93,6 +93,37 @@ class Caller:
     scopes: frozenset[Scope] = USUAL_SCOPES
     key_id: str = ""
     expires_at: float | None = None
+    remote: str = field(default="", compare=False)
+
+    @property
+    def is_admin(self) -> bool:
+        return Scope.ADMIN in self.scopes
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What the audit trail keeps: who did what to what, from where, with which credential.
+
+    `what`: its kind, such as `batch.cancel`. `target`: the id of what it was done to; `owner`:
+    whose that is.
+    """
+
+    at: float
+    user_id: str
+    what: str
+    target: str = ""
+    owner: str = ""
+    outcome: Literal["done", "refused"] = "done"
+    credential: str = ""
+    remote: str = ""
+    request_id: str = ""
+    detail: str = ""
+
+
+def act_of(caller: Caller, at: float, what: str, target: str = "", **more: Any) -> Act:
+    """What a caller does, to what is their own unless it is said."""
+    told = {"owner": caller.user_id, "credential": caller.credential, "remote": caller.remote}
+    return Act(at, caller.user_id, what, target, **{**told, **more})
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,7 @@ class ListedBatch(TypedDict):
     submitted_jobs: Counts
     canary: Annotated[int, Field(description="So many jobs go before all others; 0: none.")]
     retry: RetryPolicyView
+    user: Annotated[str, Field(description="Whose it is.")]
 
 
 class ReasonView(TypedDict):
@@ -168,6 +169,7 @@ class BatchView(TypedDict):
     max_parallel: Annotated[
         int | None, Field(description="So many jobs run at once at most; null: no limit.")
     ]
+    user: Annotated[str, Field(description="Whose it is.")]
 
 
 class TrialView(TypedDict):

@@ -108,7 +108,7 @@ def _batch() -> Batch:
     group = summary.Group(Status.FAILED, _REASON, 1, "node2", 1, 1, 1)
     facts = summary.Facts(BATCH_ID, 2, _HARDWARE, 30, groups=(group,), n_ended=2)
     return Batch(
-        batch_id=BATCH_ID, user_id="", tool_id="montecarlo-pi", name="pi, two seeds", n_jobs=2,
+        batch_id=BATCH_ID, user_id="anna", tool_id="montecarlo-pi", name="pi, two seeds", n_jobs=2,
         hardware=_HARDWARE, slurm=_OPTIONS, created_at=_MADE, version=7, n_submitted=2,
         counts={**dict.fromkeys(Status, 0), Status.SUCCEEDED: 1, Status.FAILED: 1},
         finished_at=_MADE + 9, summary=json.dumps(summary.document(facts)),

@@ -7,6 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 import falcon
 
@@ -19,6 +20,7 @@ from slurmbatch.model import Scope
 PUBLIC = frozenset(("/healthz", "/readyz", "/openapi.json", "/docs"))
 _QUIET = frozenset(("/healthz", "/readyz"))
 _METHODS = frozenset(("GET", "HEAD", "POST", "DELETE", "OPTIONS"))
+_READS = frozenset(("GET", "HEAD", "OPTIONS"))
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # An id has to be another one than all others, and need not be hard to guess.
 _OURS = secrets.token_hex(4)
@@ -180,6 +182,9 @@ class Authentication:
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
         if not _is_public(req.path):
             caller = self._identity.authenticate(req.get_header("Authorization"))
+            if req.method not in _READS or caller.is_admin:
+                # What is kept in the audit trail says where it came from.
+                caller = replace(caller, remote=req.remote_addr)
             req.context.caller = caller
             req.context.user_id = caller.user_id
 
@@ -195,7 +200,7 @@ class Authentication:
 
 def scope_of(method: str) -> Scope:
     """What credentials have to be good for."""
-    return Scope.READ if method in ("GET", "HEAD", "OPTIONS") else Scope.SUBMIT
+    return Scope.READ if method in _READS else Scope.SUBMIT
 
 
 class KnownParameters:

@@ -128,6 +128,7 @@ OPERATIONS: tuple[Operation, ...] = (
             Parameter("status", _STATUS, "Only batches with a job of this status."),
             Parameter("tool_id", _STRING, "Only batches of this tool."),
             Parameter("name", _STRING, "Only batches of this name."),
+            Parameter("user", _STRING, "For administrators: the batches of this user instead."),
         ),
         problems=(400,),
     ),

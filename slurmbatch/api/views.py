@@ -79,6 +79,7 @@ def listed_batch(batch: Batch) -> ListedBatch:
         "submitted_jobs": _counts(batch),
         "canary": batch.canary,
         "retry": _retry(batch.retry),
+        "user": batch.user_id,
     }
 
 
@@ -102,6 +103,7 @@ def batch(batch: Batch) -> BatchView:
         "depends_on": _dependencies(batch),
         "retry": _retry(batch.retry),
         "max_parallel": batch.max_parallel,
+        "user": batch.user_id,
     }
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from slurmbatch import script
 from slurmbatch.accounts import Groups
 from slurmbatch.batches import parents
+from slurmbatch.batches.others import Others, who
 from slurmbatch.batches.resolve import Offer, Resolved, resolve
 from slurmbatch.batches.retry import plan
 from slurmbatch.batches.throttle import shared
@@ -42,6 +43,7 @@ from slurmbatch.model import (
     Status,
     Tool,
     Trial,
+    act_of,
     etag,
     parse_job_id,
 )
@@ -93,6 +95,7 @@ class Batches:
         self._began = clock()
         self._trials = trials
         self._groups = groups or Groups()
+        self._others = Others(store, clock)
 
     # --- what is offered ------------------------------------------------------------------------
 
@@ -168,11 +171,13 @@ class Batches:
                 notify=resolved.notify,
                 idempotency=idempotency,
                 request_id=request_id,
-            )
+                act=act_of(caller, batch.created_at, "batch.create", batch.batch_id,
+                           request_id=request_id, detail=batch.tool_id),
+            )  # fmt: skip
             if earlier is not None:
                 return self._made_before(caller, earlier, request_id), False
-            _log.info("batch accepted", batch_id=batch.batch_id, user=caller.user_id,
-                      tool=batch.tool_id, n_jobs=batch.n_jobs, request_id=request_id)  # fmt: skip
+            _log.info("batch accepted", batch_id=batch.batch_id, tool=batch.tool_id,
+                      n_jobs=batch.n_jobs, **who(caller, request_id))  # fmt: skip
             self._doorbell.ring()
             if word is not None:
                 patience = 0.0 if self._health.is_down("slurmctld") else self._rules.submit_wait
@@ -300,12 +305,16 @@ class Batches:
         status: Status | None = None,
         tool_id: str | None = None,
         name: str | None = None,
+        user: str | None = None,
     ) -> tuple[list[Batch], str | None]:
-        """Newest first, and the batch id after which the next page begins, if there is one."""
+        """Newest first, and the batch id after which the next page begins, if there is one.
+
+        `user`: those of somebody else, for administrators. Raises Malformed, Forbidden.
+        """
         if after is not None and not is_id(after):
             raise Malformed("after: expected the id of a batch.")
         found = self._store.batches.list(
-            caller.user_id,
+            self._others.listed(caller, user),
             limit=None if limit is None else limit + 1,
             after=after,
             status=status,
@@ -318,7 +327,10 @@ class Batches:
         return marked[:limit], marked[limit - 1].batch_id
 
     def get(self, caller: Caller, batch_id: str) -> Batch:
-        batch = self._store.batches.get(caller.user_id, batch_id)
+        return self._of(self._others.seen(caller, batch_id), batch_id)
+
+    def _of(self, user_id: str, batch_id: str) -> Batch:
+        batch = self._store.batches.get(user_id, batch_id)
         if batch is None:
             raise NotFound
         return self._marked(batch)
@@ -338,12 +350,12 @@ class Batches:
 
     def notifications(self, caller: Caller, batch_id: str) -> builtins.list[Notification]:
         """Those that were made of it so far, newest first."""
-        self.get(caller, batch_id)
-        return self._store.outbox.of_batch(caller.user_id, batch_id)
+        owner = self.get(caller, batch_id).user_id
+        return self._store.outbox.of_batch(owner, batch_id)
 
     def etag(self, caller: Caller, batch_id: str) -> str:
         """What `get` would give as the batch's etag, without reading more than that."""
-        found = self._store.batches.version(caller.user_id, batch_id)
+        found = self._store.batches.version(self._others.seen(caller, batch_id), batch_id)
         if found is None:
             raise NotFound
         version, finished = found
@@ -370,7 +382,8 @@ class Batches:
         parsed = parse_job_id(job_id)
         if parsed is None or parsed[0] != batch_id:
             raise NotFound
-        job = self._store.batches.job(caller.user_id, batch_id, parsed[1])
+        owner = self._others.seen(caller, batch_id)
+        job = self._store.batches.job(owner, batch_id, parsed[1])
         if job is None:
             raise NotFound
         return replace(job, as_of=self._clock())
@@ -382,7 +395,8 @@ class Batches:
         parsed = parse_job_id(job_id)
         if parsed is None or parsed[0] != batch_id:
             raise NotFound
-        place = self._store.batches.place(caller.user_id, *parsed, attempt)
+        owner = self._others.seen(caller, batch_id)
+        place = self._store.batches.place(owner, *parsed, attempt)
         if place is None:
             raise NotFound
         parts = log_parts(batch_id, place.ordinal, place.generation, place.task)
@@ -405,7 +419,7 @@ class Batches:
         Raises Invalid, KeyReused, Conflict (none of them has failed, its tool is gone), Unavailable
         (nothing new is accepted).
         """
-        batch = self.get(caller, batch_id)
+        batch = self._own(caller, batch_id, "batch.retry", request_id)
         if not self._has_made(caller, idempotency_key):
             self._refuse_while_drained()
         fixed = self._store.batches.fixed_args(caller.user_id, batch_id)
@@ -414,36 +428,48 @@ class Batches:
             batch, fixed, wanted, self._offered(caller), self._sizes, lambda: new_tag(instance)
         )
         key = Idempotency(idempotency_key, body_hash) if idempotency_key else None
-        done = self._store.retries.retry(caller.user_id, batch_id, wanted, how, self._clock(), key)
+        now = self._clock()
+        act = act_of(caller, now, "batch.retry", batch_id, request_id=request_id)
+        done = self._store.retries.retry(caller.user_id, batch_id, wanted, how, now, key, act)
         if done is None:
             raise NotFound
         self._doorbell.ring()
-        _log.info("jobs will be run again, by request", batch_id=batch_id, user=caller.user_id,
-                  n_jobs=done, request_id=request_id)  # fmt: skip
-        return self.get(caller, batch_id)
+        _log.info("jobs will be run again, by request", batch_id=batch_id, n_jobs=done,
+                  **who(caller, request_id))  # fmt: skip
+        return self._of(caller.user_id, batch_id)
+
+    def _own(self, caller: Caller, batch_id: str, what: str, request_id: str) -> Batch:
+        """One's own only, also for administrators."""
+        try:
+            return self._of(caller.user_id, batch_id)
+        except NotFound:
+            self._others.refused(caller, what, batch_id, request_id)
+            raise
 
     # --- the end of it --------------------------------------------------------------------------
 
     def cancel(self, caller: Caller, batch_id: str, *, request_id: str = "") -> Batch:
         """Ends what has not ended. The tombstone is on the disk when this returns."""
-        if not self._store.batches.cancel(caller.user_id, batch_id, self._clock()):
+        owner, act = self._others.cancelled(caller, batch_id, request_id)
+        if not self._store.batches.cancel(owner, batch_id, act.at, act):
+            self._others.refused(caller, act.what, batch_id, request_id)
             raise NotFound
         self._doorbell.ring()
-        _log.info("batch cancelled", batch_id=batch_id, user=caller.user_id,
-                  request_id=request_id)  # fmt: skip
-        return self.get(caller, batch_id)
+        _log.info("batch cancelled", batch_id=batch_id, owner=owner, **who(caller, request_id))
+        return self._of(owner, batch_id)
 
     def delete(self, caller: Caller, batch_id: str, *, request_id: str = "") -> None:
         """Hides the batch for good; its jobs are ended, and then the records go."""
-        if not self._store.batches.delete(caller.user_id, batch_id, self._clock()):
+        act = act_of(caller, self._clock(), "batch.delete", batch_id, request_id=request_id)
+        if not self._store.batches.delete(caller.user_id, batch_id, act.at, act):
+            self._others.refused(caller, act.what, batch_id, request_id)
             raise NotFound
         self._doorbell.ring()
-        _log.info("batch deleted", batch_id=batch_id, user=caller.user_id,
-                  request_id=request_id)  # fmt: skip
+        _log.info("batch deleted", batch_id=batch_id, **who(caller, request_id))
 
     def delete_all(self, caller: Caller, *, request_id: str = "") -> int:
-        count = self._store.batches.delete(caller.user_id, None, self._clock())
+        act = act_of(caller, self._clock(), "batch.delete", request_id=request_id)
+        count = self._store.batches.delete(caller.user_id, None, act.at, act)
         self._doorbell.ring()
-        _log.info("all batches deleted", n_batches=count, user=caller.user_id,
-                  request_id=request_id)  # fmt: skip
+        _log.info("all batches deleted", n_batches=count, **who(caller, request_id))
         return count

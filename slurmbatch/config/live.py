@@ -14,7 +14,7 @@ _TABLES = frozenset(("auth", "auth.jwt", "filesystems", "log", "tools", "webhook
                      "webhooks.hosts"))  # fmt: skip
 _KEYS = frozenset((
     "jobs.max_jobs_per_batch", "jobs.max_args_bytes", "server.submit_wait", "slurm.array_size",
-    "slurm.max_script_bytes", "store.keep_days",
+    "slurm.max_script_bytes", "store.audit_rows", "store.keep_days",
 ))  # fmt: skip
 
 

@@ -53,10 +53,13 @@ class Issuer:
 
 @dataclass(frozen=True, slots=True)
 class Auth:
-    """Who may come in, and for how many days with a key of their own making at most."""
+    """Who may come in, for how many days with a key of their own making at most, and who are the
+    administrators."""
 
     jwt: tuple[Issuer, ...] = ()
     key_days: int = 365
+    admins: tuple[str, ...] = ()
+    admin_groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +126,7 @@ class _Loader:
             server=file.server,
             store=file.store,
             slurm=file.slurm,
-            auth=Auth(issuers, file.auth.key_days),
+            auth=Auth(issuers, **file.auth.model_dump(exclude={"jwt"})),
             webhooks=webhooks,
             log=file.log,
             metrics=file.metrics,

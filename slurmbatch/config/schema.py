@@ -97,6 +97,15 @@ class Store(Section):
         ),
         examples=[365],
     )
+    audit_rows: int = Field(
+        default=500_000,
+        ge=1000,
+        le=100_000_000,
+        description=(
+            "How many acts the audit trail keeps, the newest ones; and none for longer than "
+            "keep_days."
+        ),
+    )
 
 
 class Jobs(Section):
@@ -249,6 +258,19 @@ class Auth(Section):
 
     unique: ClassVar[Mapping[str, str]] = {"jwt": "issuer"}
 
+    admins: Texts = Field(
+        default=(),
+        description=(
+            "Users who may see and cancel batches of others, with a key that has the scope admin, "
+            "a token, or munge. All that they do with it is in the audit trail."
+        ),
+        examples=[["root-anna"]],
+    )
+    admin_groups: Texts = Field(
+        default=(),
+        description="Groups of the system whose members may do so, too.",
+        examples=[["slurm-admins"]],
+    )
     key_days: int = Field(
         default=365,
         ge=1,

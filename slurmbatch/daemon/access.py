@@ -1,40 +1,68 @@
-"""Who may come in, put together from the settings, and again when those are read anew."""
+"""Who may come in, put together from the settings, and again when those are read anew; and what is
+written down about it aside."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from slurmbatch import journal
 from slurmbatch.config import Settings
 from slurmbatch.daemon.reload import Replaceable
 from slurmbatch.health import Health
 from slurmbatch.identity import Identity
+from slurmbatch.identity.admins import Admins
 from slurmbatch.identity.keyring import Keyring
 from slurmbatch.identity.uses import Uses
-from slurmbatch.store import Store
+from slurmbatch.store import COMMAND_LINE, Store
 from slurmbatch.worker import Worker
 
 INTERVAL = 10.0
+_DAY = 86_400.0
+_log = journal.get("audit")
 
 
 class Access:
-    """`identity` and `keyring` stand for those of the settings in force; `worker` writes down when
-    keys were last used."""
+    """`identity` and `keyring` stand for those of the settings in force; `worker` is for what no
+    request has to wait for."""
 
     def __init__(
         self, settings: Settings, store: Store, health: Health,
         seen: Callable[[str, float, bool], None] | None = None,
     ) -> None:  # fmt: skip
         self._store = store
+        self._settings = settings
         self._uses = Uses(store.keys)
+        self._told = store.audit.newest()
         self.identity = Replaceable(self._identity(settings))
         self.keyring = Replaceable(self._keyring(settings))
-        self.worker = Worker("uses", self._uses.tick, INTERVAL, health, seen=seen)
+        self.worker = Worker("records", self.tick, INTERVAL, health, seen=seen)
 
     def adopt(self, settings: Settings) -> None:
         self.identity.now, self.keyring.now = self._identity(settings), self._keyring(settings)
+        self._settings = settings
+
+    def tick(self, now: float) -> float | None:
+        """When keys were used, what administrators have done with commands, and the end of what
+        the audit trail has kept long enough. Gives how soon there is more to do."""
+        self._uses.tick(now)
+        self._tell()
+        days, most = self._settings.store.keep_days, self._settings.store.audit_rows
+        before = None if days is None else now - days * _DAY
+        return 0.1 if self._store.audit.forget(before, most) else None
+
+    def _tell(self) -> None:
+        """What was done by another process has no line in this one's log yet."""
+        for pk, act in self._store.audit.after(self._told, COMMAND_LINE):
+            _log.info("act of an administrator", what=act.what, outcome=act.outcome,
+                      target=act.target, owner=act.owner, user=act.user_id,
+                      credential=act.credential, detail=act.detail)  # fmt: skip
+            self._told = pk
 
     def _identity(self, settings: Settings) -> Identity:
-        return Identity(self._store.keys, settings.auth.jwt, uses=self._uses)
+        admins = Admins(settings.auth.admins, settings.auth.admin_groups)
+        return Identity(
+            self._store.keys, settings.auth.jwt, uses=self._uses, is_admin=admins.is_one
+        )
 
     def _keyring(self, settings: Settings) -> Keyring:
         return Keyring(self._store.keys, settings.auth.key_days)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from slurmbatch import journal
 from slurmbatch.errors import Unauthenticated
@@ -15,15 +16,19 @@ from slurmbatch.identity.apikeys import USER_ID, Keys, new_key
 from slurmbatch.identity.refusal import Refused
 from slurmbatch.identity.tokens import Issuer
 from slurmbatch.identity.uses import Uses
-from slurmbatch.model import Caller
+from slurmbatch.model import Caller, Scope
 
 __all__ = ["USER_ID", "Identity", "new_key"]
 
 log = journal.get("slurmbatch.identity")
 
 
+def _nobody(_user_id: str) -> bool:
+    return False
+
+
 class Identity:
-    """Tells who a caller is. `uses` is told which keys are used."""
+    """Tells who a caller is. `uses` is told which keys are used; `is_admin` says who is one."""
 
     def __init__(
         self,
@@ -31,11 +36,13 @@ class Identity:
         issuers: Iterable[Issuer] = (),
         clock: Callable[[], float] = time.time,
         uses: Uses | None = None,
+        is_admin: Callable[[str], bool] = _nobody,
     ) -> None:
         self._store = store
         self._issuers = {each.issuer: each for each in issuers}
         self._clock = clock
         self._uses = uses
+        self._is_admin = is_admin
 
     def authenticate(self, header: str | None) -> Caller:
         """The caller that an Authorization header stands for; raises Unauthenticated."""
@@ -54,6 +61,13 @@ class Identity:
             return None
 
     def _caller(self, header: str) -> Caller:
+        caller = self._by_credential(header)
+        # A credential that is good for it makes nobody an administrator.
+        if caller.is_admin and not self._is_admin(caller.user_id):
+            return replace(caller, scopes=caller.scopes - {Scope.ADMIN})
+        return caller
+
+    def _by_credential(self, header: str) -> Caller:
         scheme, _, rest = header.strip(" \t").partition(" ")
         bearer = scheme.lower() == "bearer"
         credential = rest.strip(" \t") if bearer else scheme

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from slurmbatch.errors import Conflict, Fault, Forbidden, Invalid, NotFound, Unauthenticated
 from slurmbatch.identity.apikeys import new_key
 from slurmbatch.journal import get
-from slurmbatch.model import ApiKey, Caller, NewKey, Scope
+from slurmbatch.model import ApiKey, Caller, NewKey, Scope, act_of
 from slurmbatch.store.keys import Keys
 
 LIVE_AT_MOST = 100
@@ -26,7 +26,7 @@ class Keyring:
     days: int
     clock: Callable[[], float] = time.time
 
-    def create(self, caller: Caller, new: NewKey) -> tuple[ApiKey, str]:
+    def create(self, caller: Caller, new: NewKey, *, request_id: str = "") -> tuple[ApiKey, str]:
         """The key as it is kept, and the key itself. Raises Invalid, Conflict."""
         now = self.clock()
         latest = min(now + self.days * _DAY, caller.expires_at or float("inf"))
@@ -38,12 +38,14 @@ class Keyring:
             scopes=_usual(caller) if new.scopes is None else new.scopes, made_with=caller.key_id,
         )  # fmt: skip
         try:
-            if not self.keys.add_own(kept, LIVE_AT_MOST):
+            act = act_of(caller, now, "key.create", kept.key_id, request_id=request_id,
+                         detail=" ".join(sorted(kept.scopes)))  # fmt: skip
+            if not self.keys.add_own(kept, LIVE_AT_MOST, act):
                 raise Conflict(f"You have {LIVE_AT_MOST} keys that work: revoke one of them first.")
         except LookupError:
             raise Unauthenticated from None
         _log.info("API key made", key=kept.key_id, user=caller.user_id,
-                  credential=caller.credential)  # fmt: skip
+                  credential=caller.credential, remote=caller.remote)  # fmt: skip
         return kept, secret
 
     def all(self, caller: Caller) -> list[ApiKey]:
@@ -56,15 +58,16 @@ class Keyring:
             raise NotFound
         return found
 
-    def revoke(self, caller: Caller, key_id: str) -> None:
+    def revoke(self, caller: Caller, key_id: str, *, request_id: str = "") -> None:
         """With it whatever was made with it; again does no harm. Raises NotFound, Forbidden."""
         self.one(caller, key_id)
         # Whoever has a key may always give it up.
         if key_id != caller.key_id and Scope.SUBMIT not in caller.scopes:
             raise Forbidden(Scope.SUBMIT)
-        if self.keys.revoke_key(key_id, self.clock()):
+        act = act_of(caller, self.clock(), "key.revoke", key_id, request_id=request_id)
+        if self.keys.revoke_key(key_id, act.at, act):
             _log.info("API key revoked", key=key_id, user=caller.user_id,
-                      credential=caller.credential)  # fmt: skip
+                      credential=caller.credential, remote=caller.remote)  # fmt: skip
 
 
 def _usual(caller: Caller) -> frozenset[Scope]:

@@ -10,7 +10,7 @@ import jwt
 
 from slurmbatch.identity.apikeys import USER_ID
 from slurmbatch.identity.refusal import Refused
-from slurmbatch.model import Caller
+from slurmbatch.model import Caller, Scope
 
 _MAX_TOKEN = 8192
 
@@ -42,7 +42,7 @@ def caller_of(issuers: Mapping[str, Issuer], token: str, now: float) -> Caller:
     user = claims[issuer.user_claim]
     if not isinstance(user, str) or not USER_ID.fullmatch(user):
         raise Refused(f"token: {issuer.user_claim} is no user name")
-    return Caller(user_id=user, credential=f"jwt {issuer.issuer}")
+    return Caller(user_id=user, credential=f"jwt {issuer.issuer}", scopes=frozenset(Scope))
 
 
 def _issuer_of(issuers: Mapping[str, Issuer], token: str) -> Issuer:

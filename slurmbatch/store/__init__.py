@@ -7,6 +7,7 @@ from pathlib import Path
 
 from slurmbatch.store.again import Caps, Plan, Retries
 from slurmbatch.store.arrays import Arrays, Standing
+from slurmbatch.store.audit import COMMAND_LINE, Trail
 from slurmbatch.store.batches import Batches, NewArray
 from slurmbatch.store.database import Database
 from slurmbatch.store.figures import Figures
@@ -24,6 +25,7 @@ from slurmbatch.store.upkeep import Upkeep
 from slurmbatch.store.usage import Usages
 
 __all__ = [
+    "COMMAND_LINE",
     "NO_SUCH_BATCH",
     "Blocked",
     "Canaries",
@@ -51,6 +53,7 @@ class Store:
     def __init__(self, database: Database) -> None:
         self._db = database
         self.keys = Keys(database)
+        self.audit = Trail(database)
         self.batches = Batches(database)
         self.arrays = Arrays(database)
         self.usage = Usages(database)

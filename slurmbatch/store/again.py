@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import peewee
 
 from slurmbatch.errors import Conflict
-from slurmbatch.model import MAX_MEMORY, MAX_TIME_LIMIT, ArgValue, Gate, Retry
-from slurmbatch.store import summaries
+from slurmbatch.model import MAX_MEMORY, MAX_TIME_LIMIT, Act, ArgValue, Gate, Retry
+from slurmbatch.store import audit, summaries
 from slurmbatch.store.database import Database, honest_errors
 from slurmbatch.store.holding import hold_back
 from slurmbatch.store.idempotency import Idempotency, earlier, remember
@@ -169,7 +169,7 @@ class Retries:
 
     def retry(
         self, user_id: str, batch_id: str, wanted: Retry, plan: Plan, now: float,
-        idempotency: Idempotency | None = None,
+        idempotency: Idempotency | None = None, act: Act | None = None,
     ) -> int | None:  # fmt: skip
         """Puts failed jobs back; gives how many, 0 if this key has done so before, None if the
         caller has no such batch. Raises Conflict where none of the selection has failed, KeyReused.
@@ -189,7 +189,10 @@ class Retries:
             # What has failed since, or was put back by another request, is cut up anew.
             pieces = ready[1] if ready[0] == groups else _cut(db, batch.pk, groups, plan)
             db.execute_sql("UPDATE batch SET cancelled_at = NULL WHERE pk = ?", (batch.pk,))
-            return put_back(db, batch.pk, pieces, now)
+            count = put_back(db, batch.pk, pieces, now)
+            if act is not None:
+                audit.write(db, replace(act, detail=f"{count} jobs"))
+            return count
 
     def _ready(
         self, user_id: str, batch_id: str, wanted: Retry, plan: Plan

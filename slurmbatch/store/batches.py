@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import peewee
 
 from slurmbatch.errors import SlurmbatchError
-from slurmbatch.model import ArgValue, ArrayState, Attempt, Batch, Gate, Job, Notify, Status
+from slurmbatch.model import Act, ArgValue, ArrayState, Attempt, Batch, Gate, Job, Notify, Status
 from slurmbatch.spool import Spool
 from slurmbatch.spool import compact as dumps
-from slurmbatch.store import holding, outbox, staging, summaries
+from slurmbatch.store import audit, holding, outbox, staging, summaries
 from slurmbatch.store.database import Database
 from slurmbatch.store.idempotency import Idempotency, earlier, remember
 from slurmbatch.store.models import ArrayRow, BatchRow, IdempotencyRow, JobRow
@@ -86,6 +86,7 @@ class Batches:
         notify: Notify | None = None,
         idempotency: Idempotency | None = None,
         request_id: str = "",
+        act: Act | None = None,
     ) -> str | None:
         """Keeps the batch, its arrays as intents, and its jobs: all or nothing, on the disk.
 
@@ -116,7 +117,8 @@ class Batches:
             else:
                 _insert_jobs(db, jobs)
                 summaries.refresh(db, [pk])
-        return self._staged(batch, pk, jobs, idempotency) if staged else None
+                audit.write(db, act)
+        return self._staged(batch, pk, jobs, idempotency, act) if staged else None
 
     def _staged(
         self,
@@ -124,6 +126,7 @@ class Batches:
         pk: int,
         jobs: Iterator[tuple[int | str, ...]],
         idempotency: Idempotency | None,
+        act: Act | None,
     ) -> str | None:
         """The jobs of a large batch, which nobody sees before all of them are there: in portions,
         so that nobody waits long for a turn to write."""
@@ -143,6 +146,7 @@ class Batches:
                 staging.show(db, pk)
                 summaries.refresh(db, [pk])
                 holding.ring(db, [pk])
+                audit.write(db, act)
         except BaseException:
             with suppress(SlurmbatchError), self._db.write() as db:
                 staging.give_up(db, pk)
@@ -183,7 +187,7 @@ class Batches:
             holding.ring(db, [pk for (pk,) in gone])
             return True
 
-    def cancel(self, user_id: str, batch_id: str, now: float) -> bool:
+    def cancel(self, user_id: str, batch_id: str, now: float, act: Act | None = None) -> bool:
         """Puts the tombstone of a cancelled batch; False if the caller has no such batch."""
         with self._db.write() as db:
             mine = _visible(user_id, batch_id)
@@ -200,9 +204,10 @@ class Batches:
                     (now, pk),
                 )
             holding.ring(db, pks)
+            audit.write(db, act)
             return True
 
-    def delete(self, user_id: str, batch_id: str | None, now: float) -> int:
+    def delete(self, user_id: str, batch_id: str | None, now: float, act: Act | None = None) -> int:
         """Hides one batch, or all of the caller's, for good; gives how many."""
         with self._db.write() as db:
             mine = (BatchRow.user_id == user_id) & BatchRow.deleted_at.is_null()
@@ -210,6 +215,9 @@ class Batches:
             update = BatchRow.update(deleted_at=now).where(which).returning(BatchRow.pk)
             deleted = [row.pk for row in update.bind(db).execute()]
             holding.ring(db, deleted)
+            if deleted and act is not None:
+                told = f"{len(deleted)} batches" if batch_id is None else ""
+                audit.write(db, replace(act, detail=told))
             return len(deleted)
 
     # --- reading --------------------------------------------------------------------------------
@@ -222,6 +230,16 @@ class Batches:
     def _get(self, user_id: str, batch_id: str) -> Batch | None:
         rows = self._db.sql(_GET, (batch_id, user_id))
         return batch_of(rows[0]) if rows else None
+
+    def owner(self, batch_id: str) -> str | None:
+        """Whose it is."""
+        return self._db.remembered(("owner", batch_id), lambda: self._owner(batch_id))
+
+    def _owner(self, batch_id: str) -> str | None:
+        rows = self._db.sql(
+            "SELECT user_id FROM batch WHERE batch_id = ? AND deleted_at IS NULL", (batch_id,)
+        )
+        return str(rows[0][0]) if rows else None
 
     def version(self, user_id: str, batch_id: str) -> tuple[int, bool] | None:
         """The batch's version, and whether it has ended."""

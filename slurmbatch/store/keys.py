@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import peewee
 
-from slurmbatch.model import ApiKey, Scope
+from slurmbatch.model import Act, ApiKey, Scope
+from slurmbatch.store import audit
 from slurmbatch.store.database import Database
 from slurmbatch.store.models import ApiKeyRow
 
@@ -44,11 +46,12 @@ class Keys:
         rows = self._db.sql(_GET, (key_id,))
         return _key(rows[0]) if rows else None
 
-    def add_key(self, key: ApiKey) -> None:
+    def add_key(self, key: ApiKey, act: Act | None = None) -> None:
         with self._db.write() as db:
             _insert(db, key)
+            audit.write(db, act)
 
-    def add_own(self, key: ApiKey, most: int) -> bool:
+    def add_own(self, key: ApiKey, most: int, act: Act | None = None) -> bool:
         """Keeps one that a user has made; False: they have `most` that work already. Raises
         LookupError if the key that it was made with has been revoked meanwhile."""
         with self._db.write() as db:
@@ -58,6 +61,7 @@ class Keys:
                 return False
             _insert(db, key)
             db.execute_sql(_FORGET, (key.user_id, key.created_at))
+            audit.write(db, act)
         return True
 
     def list_keys(self, user_id: str | None = None) -> list[ApiKey]:
@@ -66,10 +70,13 @@ class Keys:
             query = query.where(ApiKeyRow.user_id == user_id)
         return [_key(row) for row in self._db.rows(query)]
 
-    def revoke_key(self, key_id: str, now: float) -> bool:
+    def revoke_key(self, key_id: str, now: float, act: Act | None = None) -> bool:
         """With it whatever was made with it. False: there was nothing left to revoke."""
         with self._db.write() as db:
-            return bool(db.execute_sql(_REVOKE, (now, key_id)).rowcount)
+            count = int(db.execute_sql(_REVOKE, (now, key_id)).rowcount)
+            if count and act is not None:
+                audit.write(db, replace(act, detail=f"{count} keys" if count > 1 else ""))
+            return bool(count)
 
     def used(self, times: Mapping[str, float]) -> None:
         """Keeps when keys were last used."""

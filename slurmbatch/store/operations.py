@@ -7,7 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from slurmbatch.model import parse_job_id, parse_log_id
+from slurmbatch.model import Act, parse_job_id, parse_log_id
+from slurmbatch.store import audit
 from slurmbatch.store.database import Database
 from slurmbatch.store.ids import is_id
 from slurmbatch.store.rows import STATUSES
@@ -82,15 +83,18 @@ class Operations:
         since, why = json.loads(rows[0][0])
         return float(since), str(why)
 
-    def drain(self, now: float, why: str) -> None:
+    def drain(self, now: float, why: str, act: Act | None = None) -> None:
         with self._db.write() as db:
             value = json.dumps([now, why])
             db.execute_sql("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_DRAIN, value))
+            audit.write(db, act)
 
-    def resume(self) -> bool:
+    def resume(self, act: Act | None = None) -> bool:
         """False if it was not drained."""
         with self._db.write() as db:
-            return bool(db.execute_sql("DELETE FROM meta WHERE key = ?", (_DRAIN,)).rowcount)
+            was = bool(db.execute_sql("DELETE FROM meta WHERE key = ?", (_DRAIN,)).rowcount)
+            audit.write(db, act if was else None)
+            return was
 
     # --- batches --------------------------------------------------------------------------------
 

@@ -9,9 +9,12 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from slurmbatch.errors import NewerSchema, StoreFull, StoreUnavailable
+from slurmbatch.model import Act
+from slurmbatch.store import audit
 from slurmbatch.store.database import Database, holding, honest_errors
 from slurmbatch.store.migrations import MIGRATIONS
 from slurmbatch.store.rows import FIRST_END, STATUSES
@@ -43,9 +46,9 @@ class Upkeep:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def expire(self, before: float, user_id: str | None = None) -> int:
-        """Hides batches that ended before then, as if deleted, a portion at a time; their records
-        go as those of deleted ones do. Gives how many."""
+    def expire(self, before: float, user_id: str | None = None, act: Act | None = None) -> int:
+        """Hides batches that ended before then, as if deleted, a portion at a time, and each with
+        the act that it comes from; their records go as those of deleted ones do. Gives how many."""
         count = 0
         while found := self.due(before, user_id, _PORTION):
             with self._db.write() as db:
@@ -54,6 +57,8 @@ class Upkeep:
                     " AND finished_at < ?",
                     [(time.time(), batch_id, before) for batch_id in found],
                 )
+                if act is not None:
+                    audit.write(db, replace(act, detail=f"{len(found)} batches, {act.detail}"))
             count += len(found)
         return count
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from slurmbatch.errors import (
     Fault,
+    Forbidden,
     Invalid,
     KeyReused,
     Malformed,
@@ -204,12 +205,15 @@ class FakeBatches:
         status: Status | None,
         tool_id: str | None,
         name: str | None,
+        user: str | None,
     ) -> tuple[builtins.list[Batch], str | None]:
         self._asked("list")
+        if user not in (None, caller.user_id) and not caller.is_admin:
+            raise Forbidden(Scope.ADMIN)
         found = [
             batch
             for batch in sorted(self.kept.values(), key=lambda each: each.batch_id, reverse=True)
-            if batch.user_id == caller.user_id
+            if batch.user_id == (user or caller.user_id)
             and (status is None or batch.counts[status])
             and tool_id in (None, batch.tool_id)
             and name in (None, batch.name)
@@ -319,7 +323,7 @@ class FakeKeyring:
     kept: dict[str, ApiKey] = field(default_factory=dict)
     asked: list[NewKey] = field(default_factory=list)
 
-    def create(self, caller: Caller, new: NewKey) -> tuple[ApiKey, str]:
+    def create(self, caller: Caller, new: NewKey, *, request_id: str = "") -> tuple[ApiKey, str]:
         self.asked.append(new)
         key_id = f"key{len(self.kept)}"
         self.kept[key_id] = ApiKey(key_id, caller.user_id, b"", NOW, name=new.name)
@@ -334,7 +338,7 @@ class FakeKeyring:
             raise NotFound
         return found
 
-    def revoke(self, caller: Caller, key_id: str) -> None:
+    def revoke(self, caller: Caller, key_id: str, *, request_id: str = "") -> None:
         self.kept[key_id] = replace(self.one(caller, key_id), revoked_at=NOW)
 
 

@@ -123,3 +123,14 @@ class TestScopes:
 
     def test_what_needs_no_credentials_needs_no_scope(self, api: Api) -> None:
         assert api.get("/healthz", headers=SUBMIT_ONLY).status_code == 200
+
+
+class TestAdministrators:
+    def test_list_for_others(self, api: Api, batches: FakeBatches) -> None:
+        batch_id = batches.add("berta").batch_id
+        assert api.get("/batches?user=berta").status_code == 403
+        assert "scope admin" in api.get("/batches?user=berta").json["detail"]
+        assert api.get("/batches?user=anna").json == []
+        admin = {"Authorization": "key anna read admin"}
+        (found,) = api.get("/batches?user=berta", headers=admin).json
+        assert (found["batch_id"], found["user"]) == (batch_id, "berta")

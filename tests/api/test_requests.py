@@ -160,7 +160,7 @@ def test_delete_all(api: Api, batches: FakeBatches, batch_id: str) -> None:
         ("/batches", "status=", "status"),
         ("/batches", "status=RUNNING&status=FAILED", "status"),
         ("/batches", "limt=1", "limt"),
-        ("/batches", "user=berta", "user"),
+        ("/batches", "owner=berta", "owner"),
         ("/batches/{}", "limit=1", "limit"),
         ("/batches/{}/jobs", "status=DONE", "status"),
         ("/batches/{}/jobs", "status=RUNNING&status=x", "status"),

@@ -39,6 +39,7 @@ LISTED_BATCH = {
     "submitted_jobs": dict.fromkeys(STATUSES, int),
     "canary": int,
     "retry": POLICY,
+    "user": str,
 }
 HARDWARE = {"filesystems": [str], "memory": int, "cpu": int}
 REASON = {
@@ -66,6 +67,7 @@ BATCH = {
     "depends_on": [{"batch_id": str, "type": str}],
     "retry": POLICY,
     "max_parallel": int,
+    "user": str,
 }
 ARGS = {"samples": int, "seed": int}
 LISTED_JOB = {
@@ -180,6 +182,7 @@ def test_the_list_of_batches(api: Api, ended: str) -> None:
                 "max_attempts": 1, "node_failures": False, "memory_factor": None,
                 "time_factor": None,
             },
+            "user": "anna",
         }
     ]  # fmt: skip
 

@@ -42,6 +42,7 @@ class BatchList(OfBatches):
             status=query.status(req),
             tool_id=query.text(req, "tool_id"),
             name=query.text(req, "name"),
+            user=query.text(req, "user"),
         )
         if after is not None:
             resp.append_header("Link", query.next_page(req, after))

@@ -26,7 +26,9 @@ class KeyList(Readable):
         new, faults = newkeys.read_new_key(body.read_json(req, self._max_body_bytes, empty={}))
         if faults:
             raise Invalid(faults)
-        kept, secret = self._keyring.create(req.context.caller, new)
+        kept, secret = self._keyring.create(
+            req.context.caller, new, request_id=req.context.request_id
+        )
         resp.status = falcon.HTTP_201
         resp.location = f"{req.root_path}/keys/{kept.key_id}"
         render.send_one(req, resp, views.new_key(kept, req.context.caller, secret))
@@ -46,4 +48,4 @@ class OneKey(Readable):
         render.send_one(req, resp, views.key(found, req.context.caller))
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, key_id: str) -> None:
-        self._keyring.revoke(req.context.caller, key_id)
+        self._keyring.revoke(req.context.caller, key_id, request_id=req.context.request_id)

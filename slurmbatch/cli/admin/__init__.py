@@ -6,6 +6,7 @@ from __future__ import annotations
 import click
 
 from slurmbatch.cli.admin import database, operations
+from slurmbatch.cli.admin.audit import audit
 from slurmbatch.cli.admin.doctor import doctor
 from slurmbatch.cli.admin.keys import key
 
@@ -16,7 +17,7 @@ def admin() -> None:
 
 
 for each in (
-    key, doctor, operations.trace,
+    key, audit, doctor, operations.trace,
     operations.batches, operations.cancel, operations.drain, operations.resume,
     database.backup, database.restore, database.check, database.migrate, database.purge,
 ):  # fmt: skip

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from slurmbatch.cli.admin.audit import act
 from slurmbatch.cli.admin.common import config_option, database_of, own_errors, store_of
 from slurmbatch.store import open_store, upkeep
 
@@ -94,7 +95,9 @@ def purge(days: int, user_id: str | None, dry_run: bool, config_path: Path) -> N
             count = len(store.upkeep.due(before, user_id))
             click.echo(f"{count} batches would be deleted.")
         else:
-            click.echo(f"{store.upkeep.expire(before, user_id)} batches are deleted.")
+            told = act("batch.purge", owner=user_id or "", detail=f"older than {days} days")
+            count = store.upkeep.expire(before, user_id, told)
+            click.echo(f"{count} batches are deleted.")
 
 
 def _must_be_there(path: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from slurmbatch.cli.admin.audit import act
 from slurmbatch.cli.admin.common import config_option, json_option, moment, store_of, table
 from slurmbatch.identity import USER_ID, new_key
 from slurmbatch.model import USUAL_SCOPES, ApiKey, Scope
@@ -57,7 +59,8 @@ def create(
         scopes=frozenset(map(Scope, scopes)) or USUAL_SCOPES,
     )  # fmt: skip
     with store_of(config_path) as store:
-        store.keys.add_key(kept)
+        granted = " ".join(sorted(kept.scopes))
+        store.keys.add_key(kept, act("key.create", kept.key_id, owner=user_id, detail=granted))
     until = f"until {moment(kept.expires_at)}" if kept.expires_at else "until it is revoked"
     click.echo(f"API key {kept.key_id} for {user_id}, good {until}.", err=True)
     click.echo("It is shown this once. Send it in the Authorization header.", err=True)
@@ -88,7 +91,10 @@ def list_keys(user_id: str | None, as_json: bool, config_path: Path) -> None:
 def revoke(key_id: str, config_path: Path) -> None:
     """Make a key useless from now on, and the keys that were made with it."""
     with store_of(config_path) as store:
-        if not store.keys.revoke_key(key_id, time.time()):
+        known = store.keys.key(key_id)
+        told = act("key.revoke", key_id, owner=known.user_id if known else "")
+        if not store.keys.revoke_key(key_id, told.at, told):
+            store.audit.add(replace(told, outcome="refused"))
             raise click.ClickException(f"There is no key {key_id} that could be revoked.")
     click.echo(f"API key {key_id} is revoked.", err=True)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
+from slurmbatch.cli.admin.audit import act
 from slurmbatch.cli.admin.common import config_option, json_option, moment, store_of, table
 
 _NAMES = ("batch_id", "user", "tool", "created_at", "n_jobs", "jobs")
@@ -72,9 +74,11 @@ def cancel(user_id: str, batch_ids: tuple[str, ...], config_path: Path) -> None:
             each["batch_id"] for each in store.operations.batches(user_id, open_only=True, limit=-1)
         )
         for batch_id in wanted:
-            if store.batches.cancel(user_id, batch_id, time.time()):
+            told = act("batch.cancel", batch_id, owner=user_id)
+            if store.batches.cancel(user_id, batch_id, told.at, told):
                 count += 1
             else:
+                store.audit.add(replace(told, outcome="refused"))
                 click.echo(f"{user_id} has no batch {batch_id}.", err=True)
     click.echo(f"{count} batches are being cancelled.")
     if count < len(wanted):
@@ -87,7 +91,7 @@ def cancel(user_id: str, batch_ids: tuple[str, ...], config_path: Path) -> None:
 def drain(why: str, config_path: Path) -> None:
     """Accept no new batches, and no retries, until resumed. What there is goes on."""
     with store_of(config_path) as store:
-        store.operations.drain(time.time(), why)
+        store.operations.drain(time.time(), why, act("service.drain", detail=why))
     click.echo("Nothing new is accepted; slurmbatch admin resume ends that.")
 
 
@@ -96,7 +100,7 @@ def drain(why: str, config_path: Path) -> None:
 def resume(config_path: Path) -> None:
     """Accept new batches again."""
     with store_of(config_path) as store:
-        was = store.operations.resume()
+        was = store.operations.resume(act("service.resume"))
     click.echo("New batches are accepted." if was else "New batches were accepted already.")
 
 
