@@ -12,17 +12,18 @@ FOR_TESTS = systemd-analyze=systemd ip=iproute2 nginx=nginx-light promtool=prome
 PYTHON ?=
 export PYTHON
 
-# What `make chaos` and `make soak` do; without a seed it draws one, and prints it.
+# What `make chaos`, `make soak` and `make fuzz` do; without a seed chaos draws one, and prints it.
 MINUTES ?= 10
 SEED ?=
 CLAIMS ?= both
 JOBS ?= 1000000
+EXAMPLES ?= 500
 
 BIN = .venv/bin
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL = help
-.PHONY: help demo demo-down test test-versions lint docs dist bench soak chaos clean ready ready-dev ready-bench \
+.PHONY: help demo demo-down test test-versions lint docs dist bench soak chaos fuzz clean ready ready-dev ready-bench \
 	slurm-22.05 slurm-24.11 slurm-26.05
 
 help: ## This list
@@ -74,6 +75,9 @@ soak: ready-bench ## Memory under work: make soak MINUTES=10 JOBS=1000000
 
 chaos: ready-dev ## Kill and hang the daemon and Slurm at random: make chaos MINUTES=10 SEED=1 CLAIMS=both
 	@$(BIN)/python -m tests.chaos --minutes $(MINUTES) --seed "$(SEED)" --claims $(CLAIMS)
+
+fuzz: ready-dev ## Ask the service what schemathesis makes up, at random: make fuzz EXAMPLES=500
+	FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/pytest -q tests/api
 
 clean: demo-down ## Remove whatever make has made here
 	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis \

@@ -67,6 +67,7 @@ setup(
             "pytest>=8,<10",
             "pytest-benchmark>=5,<6",
             "ruff>=0.8,<1",
+            "schemathesis>=4.32,<5",
             "setuptools>=77",
             "sphinx>=8,<10",
             "sphinxcontrib-httpdomain>=1.8,<3",

@@ -8,6 +8,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Somebody who ends the tests politely gets the sandboxes taken down as well."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if find_spec("hypothesis") and not os.environ.get("FUZZ_EXAMPLES"):
+        from hypothesis import settings
+
+        # A test finds the same each time; to look for more is what `make fuzz` is for.
+        settings.register_profile("same", derandomize=True, database=None)
+        settings.load_profile("same")
     if root := config.getoption("--slurm-root"):
         # Every sandbox of the tests is made of it, and those of the programs that they start.
         os.environ[ROOT_VARIABLE] = str(root.absolute())

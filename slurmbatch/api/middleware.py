@@ -214,4 +214,6 @@ class KnownParameters:
     ) -> None:
         if req.query_string and not _is_public(req.path):
             method = "GET" if req.method == "HEAD" else req.method
-            query.check_names(req, self._known.get((method, req.uri_template or ""), ()))
+            known = self._known.get((method, req.uri_template or ""))
+            if known is not None:  # else it is the method that is wrong
+                query.check_names(req, known)

@@ -5,6 +5,7 @@ Every mistake is found in one go and told with a JSON pointer to the field.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 
@@ -24,6 +25,11 @@ from slurmbatch.model import (
     Tool,
 )
 from slurmbatch.targets import AllowedHost, find
+
+# What a partition, an account or a QOS can be called, where a tool takes any: nothing that could
+# be taken for an option, or for more than one line.
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.@+:-]*"
+_NAMES = re.compile(rf"{_NAME}(,{_NAME})*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +220,11 @@ def _choice(
     if "*" not in allowed and asked not in allowed:
         choices = ", ".join(_distinct((default, *allowed))) or "none"
         faults.add(f"/slurm/{name}", f"Not allowed with this tool; allowed: {choices}.")
+    elif (asked == "*" or asked not in allowed) and not _NAMES.fullmatch(asked):
+        detail = (
+            "Expected a name of letters, digits and any of _ . @ + : -, or several with commas."
+        )
+        faults.add(f"/slurm/{name}", detail)
     return asked
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from slurmbatch.batches.resolve import Offer, resolve
@@ -101,6 +103,17 @@ def test_each_mistake_names_its_field_and_what_was_expected(
     found = faults(new)
     assert list(found) == [pointer]
     assert words in found[pointer]
+
+
+@pytest.mark.parametrize("name", ["--uid=0", "*", "a b", "a;b", "$(id)", "-", "a,,b", "\u202ea"])
+def test_where_any_is_allowed_it_still_has_to_be_a_name(name: str) -> None:
+    anything = replace(TOOL, slurm=SlurmLimits(partitions=("*",)))
+    offer = replace(OFFER, tools={"t": anything})
+    new = NewBatch("t", fixed_args={"n": 1}, memory=1)
+    for good in ("main", "gpu-a.2", "short,long", "a@b"):
+        assert resolve(replace(new, partition=good), offer)[1] == []
+    (fault,) = resolve(replace(new, partition=name), offer)[1]
+    assert fault.pointer == "/slurm/partition"
 
 
 def test_all_mistakes_at_once() -> None:
