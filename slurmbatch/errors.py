@@ -34,6 +34,10 @@ class AlreadyRunning(SlurmbatchError):
     """Another slurmbatch daemon holds this database."""
 
 
+class Superseded(SlurmbatchError):
+    """Another daemon has taken over, on a newer copy of this database."""
+
+
 class NewerSchema(SlurmbatchError):
     """The database was written by a newer slurmbatch; this one will not touch it."""
 

@@ -31,6 +31,7 @@ from slurmbatch.daemon.reload import Reloader, Replaceable
 from slurmbatch.daemon.signals import Signals
 from slurmbatch.doorbell import Doorbell
 from slurmbatch.errors import SettingsError
+from slurmbatch.headship import Headship
 from slurmbatch.health import Health, late_after
 from slurmbatch.metrics import CONTENT_TYPE, Metrics
 from slurmbatch.notify import Notifier
@@ -40,6 +41,7 @@ from slurmbatch.poller.sources import Sources
 from slurmbatch.slurm import quirks
 from slurmbatch.slurm.choose import Choice, choose
 from slurmbatch.slurm.commands import CommandSlurm
+from slurmbatch.slurm.guarded import guarded
 from slurmbatch.slurm.observed import Seen, observed
 from slurmbatch.slurm.port import SlurmPort
 from slurmbatch.store import Store, open_store
@@ -53,11 +55,14 @@ __all__ = ["Parts", "Readiness", "command_slurm", "run"]
 
 _log = journal.get("daemon")
 STOP_WITHIN = 8.0
+# How the process ends where another head node has taken over: to start it again helps nobody.
+SUPERSEDED = 78
 ENDS = frozenset((signal.SIGTERM, signal.SIGINT))
 # Whose life the watchdog asks for; a webhook's receiver may keep the other one for long.
 WATCHED = ("submitter", "poller")
 SUBMITTER_INTERVAL = 1.0
 WEBHOOKS_INTERVAL = 1.0
+HEADSHIP_INTERVAL = 1.0
 # How long a look at Slurm waits for accounting before it goes on without.
 ACCOUNTING_WAIT = 2.0
 
@@ -107,9 +112,21 @@ def run(settings: Settings, parts: Parts | None = None) -> int:
         _prepare("jobs.claims_dir", settings.jobs.claims_dir)
     store = parts.store(settings)
     try:
-        return _serve(settings, store, parts.slurm(settings), notifier, listener)
+        head = _headship(settings, store)
+        slurm = guarded(parts.slurm(settings), head.check)
+        return _serve(settings, store, slurm, notifier, listener, head)
     finally:
         store.close()
+
+
+def _headship(settings: Settings, store: Store) -> Headship:
+    """Taken. Raises Superseded if another head node has it."""
+    head = Headship(settings.jobs.log_dir, store.instance, store.recall, store.remember)
+    try:
+        head.take()
+    except OSError as error:
+        raise SettingsError([f"jobs.log_dir: {error}"]) from error
+    return head
 
 
 def _inherited() -> socket.socket | None:
@@ -127,6 +144,7 @@ def _serve(
     slurm: SlurmPort,
     notifier: Notifier,
     listener: socket.socket | None,
+    head: Headship,
 ) -> int:
     health, doorbell, waits = Health(), Doorbell(max(1, settings.server.threads // 2)), Waits()
     metrics = Metrics(Readings(store.figures, health, waits))
@@ -159,6 +177,7 @@ def _serve(
         _serve_metrics(settings, metrics)
         watched = [each for each in workers if each.name in WATCHED]
         watchdog = Watchdog(notifier, web, watched, health, patience(settings))
+        workers = (*workers, Worker("headship", head.tick, HEADSHIP_INTERVAL, health))
         for worker in workers:
             worker.start()
         web.start()
@@ -166,12 +185,12 @@ def _serve(
         watchdog.start()
         _log.info("ready", version=__version__, url=web.url, database=str(settings.store.path))
         notifier.ready(readiness.summary())
-        _until_told(signals, workers, reloader, readiness, notifier)
+        _until_told(signals, workers, reloader, readiness, notifier, head)
         drain.set()
         clean = _stop(web, workers)
         watchdog.stop()
     _log.info("stopped", clean=clean)
-    return 0
+    return SUPERSEDED if head.lost else 0
 
 
 def _until_told(
@@ -180,9 +199,10 @@ def _until_told(
     reloader: Reloader,
     readiness: Readiness,
     notifier: Notifier,
+    head: Headship,
 ) -> None:
-    """What the main thread does until SIGTERM or SIGINT."""
-    while not (came := signals.wait(1.0)) & ENDS:
+    """What the main thread does until SIGTERM or SIGINT, or until another head has taken over."""
+    while not (came := signals.wait(1.0)) & ENDS and head.lost is None:
         if signal.SIGHUP in came:
             notifier.reloading()
             reloader.reload()

@@ -12,6 +12,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+from slurmbatch import headship
 from slurmbatch.errors import NewerSchema, StoreFull, StoreUnavailable
 from slurmbatch.model import Act
 from slurmbatch.store import audit
@@ -117,8 +118,9 @@ def back_up(path: Path, target: Path) -> int:
 
 
 def restore(path: Path, source: Path) -> Path | None:
-    """Puts a copy in the place of the database, all or nothing, while no daemon runs. Gives where
-    what was there is kept. Raises AlreadyRunning, NewerSchema, StoreUnavailable, StoreFull."""
+    """Puts a copy in the place of the database, all or nothing, while no daemon runs; the next one
+    that is started on it is the head, whoever was before (`slurmbatch.headship`). Gives where what
+    was there is kept. Raises AlreadyRunning, NewerSchema, StoreUnavailable, StoreFull."""
     with honest_errors(), holding(path):
         _refuse(examine(source, thoroughly=True), source)
         kept = _keep(path)
@@ -141,6 +143,10 @@ def _copy(source: Path, path: Path) -> None:
     with closing(_reading(source)) as old, closing(sqlite3.connect(path)) as new:
         new.execute("PRAGMA synchronous = FULL")
         old.backup(new)
+        with new:
+            new.execute(
+                "INSERT OR REPLACE INTO meta VALUES (?, ?)", (headship.KEY, headship.TAKES_OVER)
+            )
         new.execute("PRAGMA journal_mode = wal")
 
 

@@ -19,6 +19,7 @@ def admin() -> None:
 for each in (
     key, audit, doctor, operations.trace,
     operations.batches, operations.cancel, operations.drain, operations.resume,
-    database.backup, database.restore, database.check, database.migrate, database.purge,
+    database.backup, database.restore, database.take_over, database.check, database.migrate,
+    database.purge,
 ):  # fmt: skip
     admin.add_command(each)

@@ -1,4 +1,4 @@
-"""`slurmbatch admin backup, restore, check, migrate, purge`."""
+"""`slurmbatch admin backup, restore, take-over, check, migrate, purge`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from slurmbatch import headship
 from slurmbatch.cli.admin.audit import act
 from slurmbatch.cli.admin.common import config_option, database_of, own_errors, store_of
 from slurmbatch.store import open_store, upkeep
@@ -76,6 +77,26 @@ def migrate(config_path: Path) -> None:
     else:
         kept = f"{path}.schema-{before}"
         click.echo(f"{path}: from schema {before} to {after}; what it was is kept in {kept}.")
+
+
+@click.command("take-over")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@config_option
+def take_over(yes: bool, config_path: Path) -> None:
+    """Let this database be the one that counts, while no daemon runs on it.
+
+    For a second head node whose copy is older than the first one's last start. Whatever daemon was
+    the head until now ends once one is started here.
+    """
+    path = database_of(config_path)
+    _must_be_there(path)
+    if not yes:
+        click.confirm("What was accepted elsewhere after this copy was made is forgotten. Go on?",
+                      abort=True)  # fmt: skip
+    with own_errors(), closing(open_store(path, exclusive=True)) as store:
+        store.audit.add(act("service.take-over"))
+        store.remember(headship.KEY, headship.TAKES_OVER)
+    click.echo("The next daemon that is started here takes over.", err=True)
 
 
 @click.command()
