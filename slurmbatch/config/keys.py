@@ -27,9 +27,12 @@ CREDENTIALS = "$CREDENTIALS_DIRECTORY"
 
 
 def algorithm_mistakes(
-    algorithms: tuple[str, ...], has_secret: bool, has_public_key: bool
+    algorithms: tuple[str, ...], has_secret: bool, public_key: str
 ) -> Iterator[Complaint]:
-    """Unknown algorithms, families mixed (an old way to forge tokens), the wrong kind of key."""
+    """Unknown algorithms, families mixed (an old way to forge tokens), the wrong kind of key.
+
+    `public_key`: the setting that names it, where one does.
+    """
     unknown = [name for name in algorithms if name not in _FAMILIES]
     families = {_FAMILIES[name] for name in algorithms if name in _FAMILIES}
     if unknown:
@@ -40,10 +43,13 @@ def algorithm_mistakes(
     if len(families) > 1:
         found = ", ".join(algorithms)
         yield "algorithms", f"found {found}, expected algorithms of one family only"
-    elif families == {"HS"} and has_public_key:
-        yield "public_key_file", f"found it with {algorithms[0]}, expected secret_file instead"
+    elif families == {"HS"} and public_key:
+        yield public_key, f"found it with {algorithms[0]}, expected secret_file instead"
     elif families and families != {"HS"} and has_secret:
-        yield "secret_file", f"found it with {algorithms[0]}, expected public_key_file instead"
+        yield (
+            "secret_file",
+            f"found it with {algorithms[0]}, expected public_key_file or jwks_url instead",
+        )
 
 
 def locate(named: Path, beside: Path) -> Path:
@@ -98,7 +104,7 @@ def read_token(path: Path) -> bytes:
 
 def read_public_key(path: Path, algorithms: tuple[str, ...]) -> str:
     """A public key as PEM text; raises ValueError in words as `read_secret` does."""
-    content, _ = _read(path)
+    content = read_public(path)
     if b"PRIVATE KEY-----" in content:
         raise ValueError("found a private key, expected the public one")
     try:
@@ -106,13 +112,18 @@ def read_public_key(path: Path, algorithms: tuple[str, ...]) -> str:
     except (ValueError, UnsupportedAlgorithm):
         raise ValueError("found something else, expected a public key in PEM") from None
     for algorithm in algorithms:
-        wanted = _misfit(key, algorithm)
+        wanted = misfit(key, algorithm)
         if wanted:
             raise ValueError(f"found another kind of key, expected {wanted} for {algorithm}")
     return content.decode("ascii", "ignore")
 
 
-def _misfit(key: object, algorithm: str) -> str:
+def read_public(path: Path) -> bytes:
+    """Raises ValueError in words as `read_secret` does."""
+    return _read(path)[0]
+
+
+def misfit(key: object, algorithm: str) -> str:
     """What the key would have to be, or nothing if it fits."""
     family = _FAMILIES[algorithm]
     if family == "RSA":

@@ -6,7 +6,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import MappingProxyType
@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from slurmbatch import model
-from slurmbatch.config import keys, schema
+from slurmbatch.config import keys, keysets, schema
+from slurmbatch.config.keysets import KeySet
 from slurmbatch.config.schema import (
     FilesystemTable,
     Jobs,
@@ -41,14 +42,17 @@ AnySection = TypeVar("AnySection", bound=Section)
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """Somebody whose tokens are accepted, and the key to check them with."""
+    """Somebody whose tokens are accepted, and the key to check them with, or where it is."""
 
     issuer: str
     audience: str
     algorithms: tuple[str, ...]
-    key: str | bytes = field(repr=False)
+    key: str | bytes | KeySet = field(default="", repr=False)
     user_claim: str = "sub"
     leeway: int = 30
+    jwks_url: str | None = None
+    user_pattern: str = ""
+    users: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,17 +183,24 @@ class _Loader:
         issuers = []
         for index, table in enumerate(tables):
             kind = "secret_file" if table.secret_file else "public_key_file"
-            read = keys.read_secret if table.secret_file else keys.read_public_key
-            named = table.secret_file or table.public_key_file or Path()
             try:
-                file = keys.locate(named, self.source.parent)
-                key: str | bytes = read(file, table.algorithms)
+                key = self._key(table)
             except ValueError as error:
                 self._mistake(self.source, f"auth.jwt[{index}].{kind}", str(error))
                 continue
-            taken = table.model_dump(include={"issuer", "audience", "user_claim", "leeway"})
-            issuers.append(Issuer(**taken, algorithms=table.algorithms, key=key))
+            kept = {each.name for each in fields(Issuer)} - {"key"}
+            issuers.append(Issuer(**table.model_dump(include=kept), key=key))
         return tuple(issuers)
+
+    def _key(self, table: JwtIssuer) -> str | bytes | KeySet:
+        """Raises ValueError."""
+        named = table.secret_file or table.public_key_file
+        if named is None:
+            return ""
+        file = keys.locate(named, self.source.parent)
+        if table.secret_file:
+            return keys.read_secret(file, table.algorithms)
+        return keysets.read(file, table.algorithms)
 
     def _webhooks(self, section: schema.Webhooks) -> Webhooks:
         hosts = tuple(AllowedHost(**each.model_dump()) for each in section.hosts)

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from slurmbatch.config.issuers import address_mistakes, rule_mistakes
 from slurmbatch.config.keys import algorithm_mistakes
 from slurmbatch.config.section import (
     AbsolutePath,
@@ -206,10 +207,11 @@ class JwtIssuer(Section):
     """Somebody whose tokens (Bearer JWT) are accepted. Repeat the table for several.
 
     The algorithms are of one family: HS256, HS384, HS512 with a `secret_file`; or with a
-    `public_key_file` RS256 to RS512 and PS256 to PS512, or ES256, ES384, ES512, or EdDSA.
+    `public_key_file` or a `jwks_url` RS256 to RS512 and PS256 to PS512, or ES256, ES384, ES512, or
+    EdDSA. The user is what the claim says, or what `user_pattern` or `users` make of it.
     """
 
-    exactly_one: ClassVar[tuple[str, ...]] = ("secret_file", "public_key_file")
+    exactly_one: ClassVar[tuple[str, ...]] = ("secret_file", "public_key_file", "jwks_url")
     samples: ClassVar[tuple[Mapping[str, object], ...]] = (
         {
             "issuer": "https://login.example.org",
@@ -223,6 +225,12 @@ class JwtIssuer(Section):
             "algorithms": ["HS256"],
             "secret_file": "portal.example.org.secret",
         },
+        {
+            "issuer": "https://id.example.org/realms/hpc",
+            "audience": "slurmbatch",
+            "algorithms": ["ES256"],
+            "jwks_url": "https://id.example.org/realms/hpc/protocol/openid-connect/certs",
+        },
     )
 
     issuer: str = Field(min_length=1, description="The token's `iss`, exactly.")
@@ -231,7 +239,10 @@ class JwtIssuer(Section):
         min_length=1, description="The signatures that are accepted, all of one family."
     )
     public_key_file: AnyPath | None = Field(
-        default=None, description="The public key in PEM. Relative to this file, or absolute."
+        default=None,
+        description=(
+            "The public key in PEM, or a set of them (JWKS). Relative to this file, or absolute."
+        ),
     )
     secret_file: AnyPath | None = Field(
         default=None,
@@ -241,16 +252,45 @@ class JwtIssuer(Section):
             "$CREDENTIALS_DIRECTORY/ is a credential of the systemd unit (LoadCredential=)."
         ),
     )
+    jwks_url: str | None = Field(
+        default=None,
+        max_length=2000,
+        description=(
+            "Where the issuer publishes its keys (JWKS): https. Asked every five minutes; while it "
+            "is away, the keys that are known stay good."
+        ),
+    )
+    jwks_http: bool = Field(
+        default=False,
+        description="Whether that may be http, of this very machine: for trying things out.",
+    )
     user_claim: str = Field(
         default="sub", min_length=1, description="The claim that names the user on this cluster."
+    )
+    user_pattern: str = Field(
+        default="",
+        max_length=500,
+        description=(
+            "A regular expression for all of the claim, with one group: that is the user. A claim "
+            "that does not match is nobody's. Left out: the claim itself is the user."
+        ),
+        examples=["([a-z][a-z0-9]*)@example[.]org"],
+    )
+    users: dict[str, str] = Field(
+        default={},
+        description="Or else: the user for each claim, and no other has one.",
     )
     leeway: int = Field(
         default=30, ge=0, le=30, description="Seconds by which clocks may differ; at most 30."
     )
 
     def incoherent(self) -> Iterator[Complaint]:
-        has_secret, has_public_key = self.secret_file is not None, self.public_key_file is not None
-        yield from algorithm_mistakes(self.algorithms, has_secret, has_public_key)
+        named = ("public_key_file", "jwks_url")
+        public_key = next((each for each in named if getattr(self, each) is not None), "")
+        has_secret = self.secret_file is not None
+        yield from algorithm_mistakes(self.algorithms, has_secret, public_key)
+        yield from address_mistakes(self.jwks_url, self.jwks_http)
+        yield from rule_mistakes(self.user_pattern, self.users)
 
 
 class Auth(Section):

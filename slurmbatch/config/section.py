@@ -71,7 +71,7 @@ class Section(BaseModel):
     def _between_keys(cls, data: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
         given = [key for key in cls.exactly_one if key in data]
         if cls.exactly_one and len(given) != 1:
-            found = " and ".join(given) or "neither"
+            found = " and ".join(given) or ("none" if len(cls.exactly_one) > 2 else "neither")
             wanted = " or ".join(cls.exactly_one)
             yield _mistake((wanted,), f"found {found}, expected exactly one of them")
         for array, key in cls.unique.items():

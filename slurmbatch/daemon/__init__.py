@@ -152,7 +152,7 @@ def _serve(
     workers, adopt = _workers(settings, store, slurm, health, doorbell, metrics)
     batches = Replaceable(_batches(settings, store, slurm, health, doorbell))
     access = Access(settings, store, health, metrics.round)
-    workers = (*workers, access.worker)
+    workers = (*workers, *access.workers)
 
     def apply(new: Settings) -> None:
         made = _batches(new, store, slurm, health, doorbell)

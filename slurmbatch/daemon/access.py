@@ -11,18 +11,20 @@ from slurmbatch.daemon.reload import Replaceable
 from slurmbatch.health import Health
 from slurmbatch.identity import Identity
 from slurmbatch.identity.admins import Admins
+from slurmbatch.identity.jwks import Remotes
 from slurmbatch.identity.keyring import Keyring
 from slurmbatch.identity.uses import Uses
 from slurmbatch.store import COMMAND_LINE, Store
 from slurmbatch.worker import Worker
 
 INTERVAL = 10.0
+JWKS_INTERVAL = 1.0
 _DAY = 86_400.0
 _log = journal.get("audit")
 
 
 class Access:
-    """`identity` and `keyring` stand for those of the settings in force; `worker` is for what no
+    """`identity` and `keyring` stand for those of the settings in force; `workers` do what no
     request has to wait for."""
 
     def __init__(
@@ -33,9 +35,13 @@ class Access:
         self._settings = settings
         self._uses = Uses(store.keys)
         self._told = store.audit.newest()
+        self._remotes = Remotes()
         self.identity = Replaceable(self._identity(settings))
         self.keyring = Replaceable(self._keyring(settings))
-        self.worker = Worker("records", self.tick, INTERVAL, health, seen=seen)
+        self.workers = (
+            Worker("records", self.tick, INTERVAL, health, seen=seen),
+            Worker("jwks", self._remotes.tick, JWKS_INTERVAL, health, seen=seen),
+        )
 
     def adopt(self, settings: Settings) -> None:
         self.identity.now, self.keyring.now = self._identity(settings), self._keyring(settings)
@@ -60,9 +66,14 @@ class Access:
 
     def _identity(self, settings: Settings) -> Identity:
         admins = Admins(settings.auth.admins, settings.auth.admin_groups)
-        return Identity(
-            self._store.keys, settings.auth.jwt, uses=self._uses, is_admin=admins.is_one
+        issuers = settings.auth.jwt
+        published = self._remotes.of(
+            (each.issuer, each.jwks_url, each.algorithms) for each in issuers if each.jwks_url
         )
+        return Identity(
+            self._store.keys, issuers, uses=self._uses, is_admin=admins.is_one,
+            published=published,
+        )  # fmt: skip
 
     def _keyring(self, settings: Settings) -> Keyring:
         return Keyring(self._store.keys, settings.auth.key_days)

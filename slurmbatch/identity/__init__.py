@@ -6,15 +6,15 @@ Every failure is the same to the caller. What was wrong stands in the log, witho
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from slurmbatch import journal
 from slurmbatch.errors import Unauthenticated
-from slurmbatch.identity import apikeys, tokens
+from slurmbatch.identity import apikeys
 from slurmbatch.identity.apikeys import USER_ID, Keys, new_key
 from slurmbatch.identity.refusal import Refused
-from slurmbatch.identity.tokens import Issuer
+from slurmbatch.identity.tokens import Issuer, KeySource, Tokens
 from slurmbatch.identity.uses import Uses
 from slurmbatch.model import Caller, Scope
 
@@ -28,7 +28,8 @@ def _nobody(_user_id: str) -> bool:
 
 
 class Identity:
-    """Tells who a caller is. `uses` is told which keys are used; `is_admin` says who is one."""
+    """Tells who a caller is. `uses` is told which keys are used; `is_admin` says who is one;
+    `published` are the keys of the issuers that publish them."""
 
     def __init__(
         self,
@@ -37,9 +38,10 @@ class Identity:
         clock: Callable[[], float] = time.time,
         uses: Uses | None = None,
         is_admin: Callable[[str], bool] = _nobody,
+        published: Mapping[str, KeySource] | None = None,
     ) -> None:
         self._store = store
-        self._issuers = {each.issuer: each for each in issuers}
+        self._tokens = Tokens({each.issuer: each for each in issuers}, published or {})
         self._clock = clock
         self._uses = uses
         self._is_admin = is_admin
@@ -76,4 +78,4 @@ class Identity:
             return apikeys.caller_of(self._store, *found, self._clock(), self._uses)
         if not bearer:
             raise Refused("neither an API key nor a Bearer token")
-        return tokens.caller_of(self._issuers, credential, self._clock())
+        return self._tokens.caller_of(credential, self._clock())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,10 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
+from jwt.algorithms import ECAlgorithm
 
 from slurmbatch.config import Issuer, load
+from slurmbatch.config.keysets import KeySet
 from slurmbatch.errors import SettingsError
 
 SECRET = b"0123456789abcdef0123456789abcdef"
@@ -137,11 +140,15 @@ def test_a_secret_that_others_can_reach(file: Path, mode: int) -> None:
         ('["none"]', 'secret_file = "secret"', "algorithms: found 'none', expected some of HS256"),
         ('["HS256"]', 'public_key_file = "key.pem"', "public_key_file: found it with HS256, expe"),
         ('["ES256"]', 'secret_file = "secret"', "secret_file: found it with ES256, expected publ"),
-        ('["ES256"]', "", "secret_file or public_key_file: found neither, expected exactly one"),
+        (
+            '["ES256"]',
+            "",
+            "secret_file or public_key_file or jwks_url: found none, expected",
+        ),
         (
             '["ES256"]',
             'secret_file = "secret"\npublic_key_file = "key.pem"',
-            "secret_file or public_key_file: found secret_file and public_key_file, expected exa",
+            "secret_file or public_key_file or jwks_url: found secret_file and public_key_file, ex",
         ),
         ("[]", 'secret_file = "secret"', "algorithms: found [], expected it to have at least 1"),
         ('["HS256"]', 'secret_file = "secret"\nleeway = 31', "leeway: found 31, expected it to be"),
@@ -235,3 +242,110 @@ def test_secrets_of_webhooks_that_will_not_do(file: Path, text: str, mode: int, 
 )
 def test_webhooks_that_are_no_whole(file: Path, table: str, key: str) -> None:
     assert any(key in each for each in mistakes(file, table))
+
+
+# --- sets of keys --------------------------------------------------------------------------------
+
+
+def key_set(*keys: ec.EllipticCurvePrivateKey, private: bool = False) -> str:
+    made = [ECAlgorithm.to_jwk(each if private else each.public_key(), True) for each in keys]
+    return json.dumps({"keys": [{**each, "kid": f"k{n}"} for n, each in enumerate(made)]})
+
+
+def test_a_set_of_keys_in_a_file(file: Path) -> None:
+    (file.parent / "keys.json").write_text(key_set(PRIVATE, PRIVATE))
+    (found,) = issuers(file, issuer('["ES256"]', 'public_key_file = "keys.json"'))
+    assert isinstance(found.key, KeySet)
+    assert set(found.key.by_id) == {"k0", "k1"}
+    assert found.key.find("k0") is not None
+    assert found.key.find("k2") is found.key.find(None) is None
+
+
+OTHER_CURVE = key_set(ec.generate_private_key(ec.SECP384R1()))
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ("{}", "found something else, expected a set of public keys (JWKS)"),
+        ('{"keys": []}', "found something else, expected a set of public keys (JWKS)"),
+        ('{"keys": 7}', "found something else, expected a set of public keys (JWKS)"),
+        ("{", "found something else, expected a set of public keys (JWKS)"),
+        (key_set(PRIVATE, private=True), "found a private key, expected public ones"),
+        (OTHER_CURVE, "found no such key, expected one for ES256"),
+    ],
+)  # fmt: skip
+def test_what_is_no_set_of_keys(file: Path, content: str, found: str) -> None:
+    (file.parent / "keys.json").write_text(content)
+    (told,) = mistakes(file, issuer('["ES256"]', 'public_key_file = "keys.json"'))
+    assert told == f"[0].public_key_file: {found}"
+
+
+URL = "https://id.example/certs"
+
+
+@pytest.mark.parametrize(
+    ("url", "more"),
+    [
+        (URL, ""), ("https://id.example:8443/a?b=c", ""), ("https://[2001:db8::1]/", ""),
+        ("http://127.0.0.1:81/", "jwks_http = true"), ("http://localhost/", "jwks_http = true"),
+        ("http://[::1]:9/", "jwks_http = true"), (URL, "jwks_http = true"),
+    ],
+)  # fmt: skip
+def test_an_address_of_keys(file: Path, url: str, more: str) -> None:
+    (found,) = issuers(file, issuer('["ES256"]', f'jwks_url = "{url}"', more))
+    assert (found.jwks_url, found.key) == (url, "")
+
+
+@pytest.mark.parametrize(
+    ("url", "more"),
+    [
+        ("http://id.example/", ""), ("http://127.0.0.1/", ""), ("file:///etc/passwd", ""),
+        ("ftp://id.example/", ""), ("data:application/json,{}", ""), ("id.example", ""), ("", ""),
+        ("https://", ""), ("https://a:b@id.example/", ""), ("https://id.example/#x", ""),
+        ("https://id.example/ x", ""), ("https://id.example:0/", ""), ("https://id.example:x/", ""),
+        ("https://[/", ""), ("http://id.example/", "jwks_http = true"),
+        ("http://127.0.0.1.evil.example/", "jwks_http = true"),
+        ("file:///etc/passwd", "jwks_http = true"),
+    ],
+)  # fmt: skip
+def test_what_is_no_address_of_keys(file: Path, url: str, more: str) -> None:
+    (told,) = mistakes(file, issuer('["ES256"]', f'jwks_url = "{url}"', more))
+    assert told.startswith("[0].jwks_url: found ")
+
+
+@pytest.mark.parametrize(
+    ("algorithms", "key", "more", "told"),
+    [
+        ('["HS256"]', f'jwks_url = "{URL}"', "",
+         "[0].jwks_url: found it with HS256, expected secret_file instead"),
+        ('["HS256"]', 'secret_file = "secret"', "jwks_http = true",
+         "[0].jwks_http: found it without jwks_url, expected both or neither"),
+        ('["HS256"]', 'secret_file = "secret"', 'user_pattern = "a"',
+         "[0].user_pattern: found 0 groups, expected one: that is the user"),
+        ('["HS256"]', 'secret_file = "secret"', 'user_pattern = "(a)(b)"',
+         "[0].user_pattern: found 2 groups, expected one: that is the user"),
+        ('["HS256"]', 'secret_file = "secret"', 'user_pattern = "(a)"\nusers = {a = "b"}',
+         "[0].users: found it beside user_pattern, expected one of them"),
+    ],
+)  # fmt: skip
+def test_what_does_not_go_together(
+    file: Path, algorithms: str, key: str, more: str, told: str
+) -> None:
+    assert mistakes(file, issuer(algorithms, key, more)) == [told]
+
+
+def test_a_pattern_that_is_none(file: Path) -> None:
+    (told,) = mistakes(file, issuer('["HS256"]', 'secret_file = "secret"', 'user_pattern = "(a"'))
+    assert told.startswith("[0].user_pattern: found '(a': ")
+
+
+def test_a_rule_or_a_map(file: Path) -> None:
+    key = 'secret_file = "secret"'
+    first, second = issuers(
+        file,
+        issuer('["HS256"]', key, 'user_pattern = "([a-z]+)@a"'),
+        issuer('["HS256"]', key, 'users = {"a|1" = "anna"}', "https://b"),
+    )
+    assert (first.user_pattern, first.users) == ("([a-z]+)@a", {})
+    assert (second.user_pattern, second.users) == ("", {"a|1": "anna"})

@@ -51,6 +51,8 @@ class FakeIssuer:
     audience: str = "slurmbatch"
     user_claim: str = "sub"
     leeway: int = 5
+    user_pattern: str = ""
+    users: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -402,3 +404,46 @@ def test_the_log_has_the_reason_and_no_credential(
     assert "credentials refused" in junk
     for secret in (key[20:], token[-20:], "letmein"):
         assert secret not in log.getvalue()
+
+
+# --- who becomes which user ----------------------------------------------------------------------
+
+
+def user_of(issuer: FakeIssuer, claim: Any) -> str | None:
+    identity = Identity(FakeKeys(), (issuer,), clock=lambda: NOW)
+    caller = identity.known(f"Bearer {signed(claims(email=claim))}")
+    return caller.user_id if caller else None
+
+
+PATTERN = replace(
+    SHARED, user_claim="email", user_pattern=r"([a-z][a-z0-9]{0,30})@example[.]org|x-(?:y)"
+)
+MAP = replace(SHARED, user_claim="email", users={"a|1": "anna", "b|2": "berta", "root": "bad/name"})
+
+
+@pytest.mark.parametrize(
+    ("claim", "user"),
+    [
+        ("anna@example.org", "anna"), ("Anna@example.org", None), ("anna@example.org\n", None),
+        ("anna@example.org.evil.example", None), ("x anna@example.org", None),
+        ("anna\n@example.org", None), ("root@evil.example", None), ("@example.org", None),
+        ("x-y", None), ("", None), ("a" * 300 + "@example.org", None), (["anna@example.org"], None),
+        (7, None), (None, None), ({"a": 1}, None),
+    ],
+)  # fmt: skip
+def test_a_pattern_is_for_all_of_the_claim(claim: Any, user: str | None) -> None:
+    assert user_of(PATTERN, claim) == user
+
+
+@pytest.mark.parametrize(
+    ("claim", "user"),
+    [("a|1", "anna"), ("b|2", "berta"), ("anna", None), ("A|1", None), ("a|1\n", None),
+     ("root", None), (["a|1"], None)],
+)  # fmt: skip
+def test_a_map_has_nobody_but_those_in_it(claim: Any, user: str | None) -> None:
+    assert user_of(MAP, claim) == user
+
+
+def test_sub_has_to_be_there_whatever_names_the_user(identity: Identity) -> None:
+    payload = claims(iss=CURVE.issuer, sub=..., username="berta")
+    refused(identity, f"Bearer {jwt.encode(payload, private_pem(EC), 'ES256')}")
