@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -182,24 +183,42 @@ class Poller:
     def _shown(self, array: ArraySpec, look: Look, now: float) -> Changes:
         memory, situation = self._memories[array.pk], self._situation(array, now)
         self._note_release(array, look.rows or ())
-        changes, untrue = self._believed(array, look.seen, look.unfinished, situation)
+        rows = look.rows or ()
+        changes, untrue = self._believed(array, rows, look.seen, look.unfinished, situation)
         for task in look.seen.keys() - {job.task for job in untrue}:
             memory.absent.pop(task, None)
         return changes + self._untrue(array, untrue, situation)
 
     def _believed(
-        self, array: ArraySpec, seen: Mapping[int, JobReport], jobs: Mapping[int, KnownJob],
-        situation: Situation,
+        self, array: ArraySpec, rows: Sequence[JobReport], seen: Mapping[int, JobReport],
+        jobs: Mapping[int, KnownJob], situation: Situation,
     ) -> tuple[Changes, list[KnownJob]]:  # fmt: skip
-        """What the rows change, and the jobs whose rows may be of another job's end."""
+        """What the rows of those `seen` change, and the jobs whose rows may be of another job's
+        end; `rows`: all of the array."""
         memory = self._memories[array.pk]
+        swept = self._swept(array, rows)
+
+        def booted() -> str | None:
+            return self.sources.boot_time(situation.now)
+
         changes, untrue = [], []
         for task, row in seen.items():
-            if self._is_untrue(array, task, row, situation.now):
+            if self._is_untrue(array, task, row, situation.now, swept):
                 untrue.append(jobs[task])
-            elif (change := digest.change(row, jobs[task], situation, memory)) is not None:
+                continue
+            change = digest.cut_off(row, jobs[task], situation, booted) if swept(row) else None
+            change = change or digest.change(row, jobs[task], situation, memory)
+            if change is not None:
                 changes.append(change)
         return changes, untrue
+
+    def _swept(self, array: ArraySpec, rows: Sequence[JobReport]) -> Callable[[JobReport], bool]:
+        """Whether a task was cancelled along with one that slurmd would not launch, which only
+        claims can tell."""
+        if self.claims is None or array.cancel or all(row.state != "CANCELLED" for row in rows):
+            return lambda _: False
+        refused = digest.not_launched(rows, partial(self._evidence.has_run, array))
+        return lambda row: digest.swept_along(row, refused)
 
     def _untrue(self, array: ArraySpec, jobs: Iterable[KnownJob], situation: Situation) -> Changes:
         memory = self._memories[array.pk]
@@ -208,13 +227,18 @@ class Poller:
             return []
         return self._losses.lost(array, gone, situation, memory)
 
-    def _is_untrue(self, array: ArraySpec, task: int, row: JobReport, now: float) -> bool:
-        """Whether Slurm has the end of this task from another job, so that it has not run."""
-
+    def _is_untrue(
+        self, array: ArraySpec, task: int, row: JobReport, now: float,
+        swept: Callable[[JobReport], bool],
+    ) -> bool:  # fmt: skip
+        """Whether Slurm has the end of this task from another job, so that it has not run; also
+        while that cannot be told."""
+        if swept(row) and self.sources.boot_time(now) is None:
+            return True
         return digest.may_be_untrue(
             row, ours=array.cancel, fenced=self.claims is not None,
             has_run=lambda: self._evidence.has_run(array, task, row),
-            booted=lambda: self.sources.boot_time(now),
+            booted=lambda: self.sources.boot_time(now), swept=swept,
         )  # fmt: skip
 
     def _note_release(self, array: ArraySpec, rows: Sequence[JobReport]) -> None:
@@ -263,7 +287,7 @@ class Poller:
         seen = digest.by_task(rows, missing)
         telling = {task: row for task, row in seen.items()
                    if row.state in ENDS or look.rows is None}  # fmt: skip
-        changes, untrue = self._believed(array, telling, missing, situation)
+        changes, untrue = self._believed(array, rows, telling, missing, situation)
         for task in telling.keys() - {job.task for job in untrue}:
             memory.absent.pop(task, None)
         changes += self._untrue(array, untrue, situation)

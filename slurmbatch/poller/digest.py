@@ -6,6 +6,7 @@ may still requeue a job (its node failed, it was preempted), the end counts only
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -34,6 +35,8 @@ _NOT_LAUNCHED = 53
 _CODES_OF_A_CANCELLATION = frozenset({128 + 9, 128 + 15})
 # How long a slurmstepd may go on telling a new slurmctld of a job that the old one has forgotten.
 _TOLD_LATE = 300.0
+# Within how many seconds slurmctld ends all tasks of an array that it is told to cancel.
+_AT_ONCE = 10.0
 
 
 @dataclass
@@ -188,30 +191,38 @@ def _is_before(one: float | None, other: float | None) -> bool:
 
 def may_be_untrue(
     report: JobReport, *, ours: bool, fenced: bool, has_run: Callable[[], bool | None],
-    booted: Callable[[], str | None],
+    booted: Callable[[], str | None], swept: Callable[[JobReport], bool] = lambda _: False,
 ) -> bool:  # fmt: skip
     """Whether the end may be none of this job's, which then has not run.
 
     A slurmctld that is killed gives the numbers again that it has forgotten. The slurmstepd of a
     forgotten job goes on telling of its end, and is believed of the new job, which slurmd has not
-    even launched; or slurmd takes the new job for the old one, will not launch it, and has it
-    cancelled. And a job whose launch was lost on the way fails with its node when that registers.
+    even launched; or slurmd takes the new job for the old one, will not launch it, and has all of
+    its array cancelled. And a job whose launch was lost on the way fails with its node when that
+    registers.
 
     `ours`: we have cancelled it. `fenced`: it has a claim, so it can be submitted again if it never
     started. `has_run`: whether the job has left any sign of itself, None where that is not certain;
     `booted`, asked for after that: when slurmctld was started, in seconds since the epoch, or None
-    where that could not be asked.
+    where that could not be asked. `swept`: whether it went with one that was not launched.
     """
     if report.state == "NODE_FAIL":
         return fenced and not has_run()
     told_by_node = report.state in _TOLD_BY_NODES and report.signal != _NOT_LAUNCHED
+    cancelled = report.state == "CANCELLED" and not ours
     # One that was pending when somebody else cancelled it has no node.
-    cancelled = report.state == "CANCELLED" and not ours and bool(report.node_list)
+    if cancelled and not report.node_list:
+        cancelled = fenced and swept(report)
     if not told_by_node and not cancelled:
         return False
     sign = has_run()
     if sign or (told_by_node and sign is False):
         return not sign
+    return _is_near_a_start(report, booted)
+
+
+def _is_near_a_start(report: JobReport, booted: Callable[[], str | None]) -> bool:
+    """Whether an end may be due to a start of slurmctld; True where that could not be asked."""
     boot_time = booted()
     if boot_time is None:
         return True
@@ -219,6 +230,42 @@ def may_be_untrue(
         return False
     # Also before that start: it may not have been the first one since.
     return abs(report.end_time - int(boot_time)) < _TOLD_LATE
+
+
+def not_launched(
+    rows: Iterable[JobReport], has_run: Callable[[int, JobReport], bool | None]
+) -> list[float]:
+    """When tasks of an array ended, or are about to, that slurmd seems not to have launched: they
+    had a node, have been cancelled, and have left no sign of themselves."""
+    return [
+        row.end_time
+        for row in rows
+        if row.state in ("CANCELLED", "COMPLETING") and row.node_list and not row.is_range
+        and row.end_time is not None and not has_run(row.tasks[0][0], row)
+    ]  # fmt: skip
+
+
+def swept_along(report: JobReport, refused: Iterable[float]) -> bool:
+    """Whether a task was cancelled along with one that was not launched, and by nobody's wish: not
+    by somebody of whom Slurm tells, but for root, which slurmd asks as."""
+    if report.state != "CANCELLED" or report.end_time is None:
+        return False
+    if report.cancelled_by not in (None, 0, os.getuid()):
+        return False
+    return any(abs(report.end_time - at) <= _AT_ONCE for at in refused)
+
+
+def cut_off(
+    report: JobReport, known: KnownJob, situation: Situation, booted: Callable[[], str | None]
+) -> JobChange | None:
+    """The end of one that had begun when it was swept along (see `swept_along`); None if it was not
+    that, or has noted another end."""
+    claim = situation.claim(known)
+    if situation.array.cancel or claim is None or not claim.started:
+        return None
+    if not _is_near_a_start(report, booted) or _noted(report, known, situation) is not None:
+        return None
+    return _changed(report, known, states.cut_off())
 
 
 def is_gone(known: KnownJob, situation: Situation, memory: Memory, times: int = 1) -> bool:

@@ -107,6 +107,12 @@ def lost(context: Context, *, started: bool = False) -> Verdict:
     )
 
 
+def cut_off() -> Verdict:
+    """For a job that had begun when Slurm cancelled its array by mistake, after its own crash."""
+    text = "had begun when Slurm, after a crash of its own, cancelled all of its array by mistake"
+    return Verdict(BAD, "LOST", _text("LOST", text, "CANCELLED"), final=True)
+
+
 def cancelled_running() -> Verdict:
     """For a job that has run, was to be ended by us, and of whose end Slurm has no record."""
     return _cancelled("by request", "")

@@ -114,7 +114,7 @@ class Judge:
             self._verdict.said_lost.append(f"{label}: {job['reason']} ({trace})")
         if posted.is_whole and self._is_slurm_s_own_end(job, trace):
             self._verdict.ended_by_slurm.append(f"{label}: {job['reason']!r}, {trace}")
-        elif posted.is_whole and not trace.starts and (kind != "LOST" or self._site.claims):
+        elif posted.is_whole and not trace.starts and not self._may_be_lost(job):
             self._verdict.lost.append(f"{label}: {job['status']} {job['reason']!r}, {trace}")
         elif not self._agree(posted, kind, trace, job, posted.codes[job["args"]["job"]]):
             self._verdict.disagreements.append(
@@ -128,10 +128,18 @@ class Judge:
         reason = job["reason"]
         by_us = reason.startswith("CANCELLED: cancelled by request")
         if self._site.claims:
-            told = self._crashed and "(CANCELLED" in reason and not trace.ends
+            told = self._crashed and reason.startswith("CANCELLED: ") and not trace.ends
         else:
             told = "(CANCELLED" in reason or "(NODE_FAIL" in reason
         return told and not by_us
+
+    def _may_be_lost(self, job: dict[str, Any]) -> bool:
+        """Whether one that has not run is told as lost by right. With claims, only one that Slurm
+        ended between its claim and the first thing that its tool did: nobody can tell that from one
+        that was at work."""
+        if not self._site.claims:
+            return str(job["reason"]).startswith("LOST: ")
+        return str(job["reason"]).startswith("LOST: had begun when Slurm") and self._crashed
 
     def _agree(
         self, posted: Posted, kind: str, trace: Trace, job: dict[str, Any], code: int

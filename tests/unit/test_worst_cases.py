@@ -603,8 +603,74 @@ class TestThatHasNotRun:
         fenced.slurm.finish(number, state=state, by=0)
         fenced.until_ended(batch_id)
         assert fenced.job(batch_id, 0).status is Status.SUCCEEDED
-        assert fenced.job(batch_id, 1).reason.startswith(("CANCELLED: ", "NODE: "))
+        assert fenced.job(batch_id, 1).reason.startswith(("LOST: had begun", "NODE: "))
         assert fenced.runs == {(batch_id, 0): 1}
+
+    def swept(self, fenced: World, by: int, launched: bool = False) -> str:
+        """A batch whose first job slurmd has not launched, and whose others were cancelled with
+        it: the second had made its claim, the third one waits."""
+        fenced.slurm.save()
+        fenced.slurm.crash()
+        batch_id = fenced.post(3)
+        fenced.tick()
+        fenced.tick()
+        number = fenced.slurm.arrays[0].job_id
+        assert fenced.claims is not None
+        claims = fenced.claims.root / fenced.store.arrays.of_batch(batch_id)[0].tag
+        fenced.slurm.start(number, 1, launched=launched)
+        if launched:
+            (claims / "1").mkdir()
+        fenced.slurm.start(number, 2)
+        (claims / "2").mkdir()
+        fenced.slurm._cancel(fenced.slurm.array(number), by)
+        fenced.slurm.min_job_age = 0.0  # so that accounting tells who
+        return batch_id
+
+    def test_what_waited_is_submitted_again_with_one_that_was_not_launched(
+        self, fenced: World
+    ) -> None:
+        batch_id = self.swept(fenced, by=0)
+        fenced.until_ended(batch_id)
+        for index in (0, 2):
+            assert fenced.job(batch_id, index).status is Status.SUCCEEDED
+        job = fenced.job(batch_id, 1)
+        assert job.status is Status.FAILED
+        assert job.reason.startswith("LOST: had begun when Slurm")
+        assert fenced.runs == {(batch_id, 0): 1, (batch_id, 2): 1}
+
+    @pytest.mark.parametrize(("by", "launched"), [(4711, False), (0, True)])
+    def test_what_somebody_cancelled_is_not(self, fenced: World, by: int, launched: bool) -> None:
+        batch_id = self.swept(fenced, by, launched)
+        fenced.until_ended(batch_id)
+        for index in (1, 2):
+            assert fenced.job(batch_id, index).reason.startswith("CANCELLED: ")
+
+    def test_nor_what_was_cancelled_long_after_slurmctld_s_start(self, fenced: World) -> None:
+        fenced.slurm.save()
+        fenced.slurm.crash()
+        fenced.slurm.advance(400.0)
+        batch_id = fenced.post(2)
+        fenced.tick()
+        fenced.tick()
+        number = fenced.slurm.arrays[0].job_id
+        fenced.slurm.start(number, 1, launched=False)
+        fenced.slurm._cancel(fenced.slurm.array(number), 0)
+        fenced.until_ended(batch_id)
+        assert fenced.job(batch_id, 1).reason.startswith("CANCELLED: ")
+        assert not fenced.runs
+
+    def test_while_slurmctld_does_not_tell_when_it_was_started_nothing_is_decided(
+        self, fenced: World
+    ) -> None:
+        batch_id = self.swept(fenced, by=0)
+        for _ in range(2 * int(GRACE)):
+            fenced.slurm.fail_next("facts", SlurmUnreachable("x"))
+            fenced.tick()
+        assert fenced.job(batch_id, 1).status is not Status.FAILED
+        assert fenced.job(batch_id, 2).status is not Status.FAILED
+        fenced.slurm._faults["facts"].clear()
+        fenced.until_ended(batch_id)
+        assert fenced.job(batch_id, 2).status is Status.SUCCEEDED
 
     @pytest.mark.parametrize(("state", "code"), [("COMPLETED", 0), ("FAILED", 63)])
     @pytest.mark.parametrize("launched", [True, False])
