@@ -206,8 +206,10 @@ class Poller:
             if self._is_untrue(array, task, row, situation.now, swept):
                 untrue.append(jobs[task])
                 continue
-            change = digest.cut_off(row, jobs[task], situation, booted) if swept(row) else None
-            change = change or digest.change(row, jobs[task], situation, memory)
+            if swept(row) and digest.had_begun(row, jobs[task], situation, booted):
+                change = digest.cut_off(row, jobs[task], situation, memory)
+            else:
+                change = digest.change(row, jobs[task], situation, memory)
             if change is not None:
                 changes.append(change)
         return changes, untrue

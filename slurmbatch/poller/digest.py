@@ -157,7 +157,13 @@ def _noted(report: JobReport, known: KnownJob, situation: Situation) -> JobChang
         return None
     if report.state in _TOLD_BY_NODES and not _contradicts(claim.code, report, known, situation):
         return None
-    end = _end(known, states.from_claim(claim.code, report.state), situation, claim.code)
+    return _as_noted(report, known, situation, claim.code, ended_at)
+
+
+def _as_noted(
+    report: JobReport, known: KnownJob, situation: Situation, code: int, ended_at: float | None
+) -> JobChange:
+    end = _end(known, states.from_claim(code, report.state), situation, code)
     start = None if _is_before(ended_at, known.start_time) else known.start_time
     return replace(end, slurm_state=report.state, start_time=start, stop_time=ended_at,
                    node_list=report.node_list)  # fmt: skip
@@ -255,15 +261,25 @@ def swept_along(report: JobReport, refused: Iterable[float]) -> bool:
     return any(abs(report.end_time - at) <= _AT_ONCE for at in refused)
 
 
-def cut_off(
+def had_begun(
     report: JobReport, known: KnownJob, situation: Situation, booted: Callable[[], str | None]
-) -> JobChange | None:
-    """The end of one that had begun when it was swept along (see `swept_along`); None if it was not
-    that, or has noted another end."""
+) -> bool:
+    """Whether one that was swept along (see `swept_along`) was at work, or has been."""
     claim = situation.claim(known)
     if situation.array.cancel or claim is None or not claim.started:
-        return None
-    if not _is_near_a_start(report, booted) or _noted(report, known, situation) is not None:
+        return False
+    return _is_near_a_start(report, booted) and _noted(report, known, situation) is None
+
+
+def cut_off(
+    report: JobReport, known: KnownJob, situation: Situation, memory: Memory
+) -> JobChange | None:
+    """The end of one that had begun when it was swept along; None: it may still note its own."""
+    claim = situation.claim(known)
+    code = claim.code if claim is not None else None
+    if claim is not None and code is not None and code not in _CODES_OF_A_CANCELLATION:
+        return _as_noted(report, known, situation, code, claim.ended_at)
+    if not _past_doubt(known, situation, memory):
         return None
     return _changed(report, known, states.cut_off())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -637,6 +638,28 @@ class TestThatHasNotRun:
         assert job.status is Status.FAILED
         assert job.reason.startswith("LOST: had begun when Slurm")
         assert fenced.runs == {(batch_id, 0): 1, (batch_id, 2): 1}
+
+    def test_what_then_notes_its_end_has_ended_so(self, fenced: World) -> None:
+        batch_id = self.swept(fenced, by=0)
+        for _ in range(3):
+            fenced.tick()
+        assert fenced.job(batch_id, 1).status is not Status.FAILED
+        assert fenced.claims is not None
+        tag = fenced.store.arrays.of_batch(batch_id)[0].tag
+        (fenced.claims.root / tag / "2" / "code").write_text("0\n")
+        fenced.until_ended(batch_id)
+        assert fenced.job(batch_id, 1).reason.startswith("OK: ")
+        assert fenced.counts(batch_id) == {Status.SUCCEEDED: 3}
+
+    def test_what_notes_that_it_was_killed_is_lost(self, fenced: World) -> None:
+        batch_id = self.swept(fenced, by=0)
+        assert fenced.claims is not None
+        tag = fenced.store.arrays.of_batch(batch_id)[0].tag
+        code = fenced.claims.root / tag / "2" / "code"
+        code.write_text("143\n")
+        os.utime(code, times=(fenced.slurm.now, fenced.slurm.now))
+        fenced.until_ended(batch_id)
+        assert fenced.job(batch_id, 1).reason.startswith("LOST: had begun when Slurm")
 
     @pytest.mark.parametrize(("by", "launched"), [(4711, False), (0, True)])
     def test_what_somebody_cancelled_is_not(self, fenced: World, by: int, launched: bool) -> None:
