@@ -6,7 +6,7 @@ PROGRAMS = munged=munge mariadbd=mariadb-server slurmdbd=slurmdbd slurmctld=slur
 	slurmd=slurmd sbatch=slurm-client curl=curl
 
 # What only tests need.
-FOR_TESTS = systemd-analyze=systemd ip=iproute2 nginx=nginx-light promtool=prometheus
+FOR_TESTS = systemd-analyze=systemd ip=iproute2 nginx=nginx-light promtool=prometheus chromium=chromium
 
 # A Python of at least 3.11; left out, the first one that is found.
 PYTHON ?=

@@ -64,6 +64,7 @@ setup(
             "openapi-python-client>=0.26,<1",
             "openapi-spec-validator>=0.7,<1",
             "pandas>=2.2,<4",
+            "playwright>=1.50,<2",
             "pytest>=8,<10",
             "pytest-benchmark>=5,<6",
             "ruff>=0.8,<1",

@@ -5,6 +5,7 @@ Memory is MiB per job, `cpu` is CPUs per job, time limits are minutes: Slurm's o
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -679,6 +680,19 @@ class Trial:
     n_arrays: int
     estimate: Estimate
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """All jobs of a batch in the order of their indices, as little as there is to be told of each.
+
+    `statuses` has a digit for each, its place in `Status`; the times are whole seconds after the
+    batch was made, -1 where there is none.
+    """
+
+    statuses: bytes
+    started: array[int]
+    stopped: array[int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -315,6 +315,27 @@ class ToolSlurm(TypedDict):
     max_gpus: int
 
 
+class StatusesView(TypedDict):
+    """All jobs of a batch in brief, in the order of their indices."""
+
+    batch_id: str
+    n_jobs: int
+    version: str
+    created_at: Time
+    statuses: Annotated[
+        str,
+        Field(description="A digit for each job: its status, 0 for SUBMITTED to 6 for FAILED."),
+    ]
+    started: Annotated[
+        list[int],
+        Field(description="Seconds from created_at to the start of each; -1: it has not started."),
+    ]
+    stopped: Annotated[
+        list[int],
+        Field(description="Seconds from created_at to the end of each; -1: it has not ended."),
+    ]
+
+
 class ToolView(TypedDict):
     """What can be run."""
 

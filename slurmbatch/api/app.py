@@ -13,13 +13,13 @@ from slurmbatch.api import middleware, openapi, operations, problems
 from slurmbatch.api.ports import Batches, Identity, Keyring, Readiness
 from slurmbatch.api.resources.batches import BatchList, Cancellation, OneBatch, Repetition
 from slurmbatch.api.resources.catalogue import FilesystemList, OneTool, ToolList
-from slurmbatch.api.resources.jobs import JobList, OneJob
+from slurmbatch.api.resources.jobs import JobList, OneJob, StatusList
 from slurmbatch.api.resources.keys import KeyList, OneKey
 from slurmbatch.api.resources.logs import LogById, LogOfJob
 from slurmbatch.api.resources.notifications import NotificationList
-from slurmbatch.api.resources.page import Page, PagePart
 from slurmbatch.api.resources.reasons import ReasonList
 from slurmbatch.api.resources.service import Document, Health, Ready
+from slurmbatch.api.resources.static import Index, Parts, WithSlash
 from slurmbatch.api.unchanged import App
 from slurmbatch.spool import Spool
 
@@ -59,6 +59,7 @@ def create_app(
         "/batches/{batch_id}/retry": Repetition(batches, max_body_bytes),
         "/batches/{batch_id}/reasons": ReasonList(batches),
         "/batches/{batch_id}/notifications": NotificationList(batches),
+        "/batches/{batch_id}/statuses": StatusList(batches),
         "/batches/{batch_id}/jobs": JobList(batches),
         "/batches/{batch_id}/jobs/{job_id}": OneJob(batches),
         "/batches/{batch_id}/jobs/{job_id}/log": LogOfJob(batches),
@@ -71,8 +72,10 @@ def create_app(
         "/healthz": Health(readiness),
         "/readyz": Ready(readiness),
         "/openapi.json": Document(openapi.document()),
-        "/docs": Page(),
-        "/docs/{file}": PagePart(),
+        "/docs": Index("slurmbatch.api.page"),
+        "/docs/{file}": Parts("slurmbatch.api.page"),
+        "/ui": WithSlash(),
+        "/ui/{file}": Parts("slurmbatch.ui", nameless=True),
     }
     for path, resource in routes.items():
         app.add_route(path, resource)

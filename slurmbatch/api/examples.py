@@ -7,6 +7,7 @@ fields that those have.
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from slurmbatch.api import problems, views
 from slurmbatch.model import (
     ApiKey,
     Batch,
+    Brief,
     Caller,
     DeliveryState,
     Filesystem,
@@ -70,6 +72,7 @@ def of_answers() -> Mapping[str, Any]:
         **dict.fromkeys(("create_batch", "cancel_batch", "retry_batch"), shown),
         "list_reasons": [{**each, "log": "no such file"} for each in views.reasons(batch)],
         "list_notifications": [views.notification(_NOTIFICATION)],
+        "get_statuses": views.statuses(batch, _BRIEF),
         "list_jobs": [views.listed_job(each) for each in jobs],
         "get_job": views.job(jobs[1]),
         **dict.fromkeys(("get_log_of_job", "get_log"), LOG),
@@ -84,6 +87,7 @@ def of_answers() -> Mapping[str, Any]:
         "get_openapi": {"openapi": "3.1.0", "info": {"title": "slurmbatch", "version": "0.1.0"}},
         "get_page": "<!doctype html>",
         "get_page_part": "SwaggerUIBundle(…)",
+        "get_dashboard": "<!doctype html>",
     }
 
 
@@ -153,6 +157,7 @@ _KEY = ApiKey(
     PATHS["key_id"], "anna", b"", _MADE, 1_798_675_200.0, name="laptop",
     scopes=frozenset((Scope.READ,)), made_with="3nfo5tc2wq6v",
 )  # fmt: skip
+_BRIEF = Brief(b"56", array("l", [4, 4]), array("l", [8, 8]))
 _UP = {"ok": True, "down_since": "", "error": ""}
 _READY = {
     "status": "ready", "database": {"ok": True, "error": ""}, "slurmctld": _UP, "slurmdbd": _UP,

@@ -17,7 +17,7 @@ from slurmbatch.api.ports import Identity
 from slurmbatch.errors import Forbidden, Unavailable
 from slurmbatch.model import Scope
 
-PUBLIC = frozenset(("/healthz", "/readyz", "/openapi.json", "/docs"))
+PUBLIC = frozenset(("/healthz", "/readyz", "/openapi.json", "/docs", "/ui"))
 _QUIET = frozenset(("/healthz", "/readyz"))
 _METHODS = frozenset(("GET", "HEAD", "POST", "DELETE", "OPTIONS"))
 _READS = frozenset(("GET", "HEAD", "OPTIONS"))
@@ -144,7 +144,7 @@ def _say(
 
 
 def _is_public(path: str) -> bool:
-    return path in PUBLIC or path.startswith("/docs/")
+    return path in PUBLIC or path.startswith(("/docs/", "/ui/"))
 
 
 class Draining:

@@ -121,7 +121,10 @@ _LOG: dict[str, Any] = {
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "GET", "/batches", "list_batches", "List your batches, newest first",
-        {200: Answer("The batches.", answers.ListedBatch, many=True, headers=("Link",))},
+        {
+            200: Answer("The batches.", answers.ListedBatch, many=True, headers=("Link", "ETag")),
+            304: Answer("The batches are what they were.", headers=("ETag", "Vary")),
+        },
         (
             _LIMIT,
             Parameter("after", _STRING, "Begin after the batch of this id."),
@@ -129,6 +132,7 @@ OPERATIONS: tuple[Operation, ...] = (
             Parameter("tool_id", _STRING, "Only batches of this tool."),
             Parameter("name", _STRING, "Only batches of this name."),
             Parameter("user", _STRING, "For administrators: the batches of this user instead."),
+            _NONE_MATCH,
         ),
         problems=(400,),
     ),
@@ -190,6 +194,15 @@ OPERATIONS: tuple[Operation, ...] = (
         problems=(400, 404),
     ),
     Operation(
+        "GET", "/batches/{batch_id}/statuses", "get_statuses",
+        "See all jobs of a batch in brief: their statuses, and when each began and ended",
+        {
+            200: Answer("All jobs in brief.", answers.StatusesView, headers=("ETag",)),
+            304: Answer("The batch is what it was.", headers=("ETag", "Vary")),
+        },
+        (_NONE_MATCH,), problems=(400, 404),
+    ),
+    Operation(
         "GET", "/batches/{batch_id}/jobs", "list_jobs", "List the jobs of a batch, in index order",
         {200: Answer("The jobs.", answers.ListedJob, many=True, headers=("Link",))},
         (
@@ -202,7 +215,11 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "GET", "/batches/{batch_id}/jobs/{job_id}", "get_job", "Look at a job",
-        {200: Answer("The job.", answers.JobView)}, problems=(400, 404), tag="jobs",
+        {
+            200: Answer("The job.", answers.JobView, headers=("ETag",)),
+            304: Answer("The job is what it was.", headers=("ETag", "Vary")),
+        },
+        (_NONE_MATCH,), problems=(400, 404), tag="jobs",
     ),
     Operation(
         "GET", "/batches/{batch_id}/jobs/{job_id}/log", "get_log_of_job",
@@ -261,6 +278,17 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "GET", "/docs/{file}", "get_page_part", "Get what that page consists of",
         {200: Answer("A script, or a style.", media="text/javascript", headers=("ETag", "Vary"))},
+        problems=(404,), public=True, tag="service",
+    ),
+    Operation(
+        "GET", "/ui", "get_dashboard_place", "Be led to the dashboard",
+        {308: Answer("It is at the same path with a slash.", headers=("Location",))},
+        public=True, tag="service",
+    ),
+    Operation(
+        "GET", "/ui/{file}", "get_dashboard", "Get the dashboard: with no name, the page itself",
+        {200: Answer("The page, a script, a style or a picture.", media="text/html",
+                     headers=("ETag", "Vary"))},
         problems=(404,), public=True, tag="service",
     ),
 )  # fmt: skip

@@ -11,6 +11,7 @@ from slurmbatch.logs import JobLog
 from slurmbatch.model import (
     ApiKey,
     Batch,
+    Brief,
     Caller,
     Filesystem,
     Job,
@@ -55,6 +56,17 @@ class Batches(Protocol):
         name: str | None,
         user: str | None,
     ) -> tuple[builtins.list[Batch], str | None]: ...
+    def list_etag(
+        self,
+        caller: Caller,
+        *,
+        limit: int | None,
+        after: str | None,
+        status: Status | None,
+        tool_id: str | None,
+        name: str | None,
+        user: str | None,
+    ) -> str: ...
     def get(self, caller: Caller, batch_id: str) -> Batch: ...
     def etag(self, caller: Caller, batch_id: str) -> str: ...
     def earlier(self, caller: Caller, idempotency_key: str, body_hash: bytes) -> Batch | None: ...
@@ -80,6 +92,7 @@ class Batches(Protocol):
         after: str | None,
         limit: int | None,
     ) -> Iterator[Job]: ...
+    def brief(self, caller: Caller, batch_id: str) -> Brief: ...
     def job(self, caller: Caller, batch_id: str, job_id: str) -> Job: ...
     def notifications(self, caller: Caller, batch_id: str) -> builtins.list[Notification]: ...
     def log_of(

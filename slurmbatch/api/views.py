@@ -25,6 +25,7 @@ from slurmbatch.api.answers import (
     ReasonView,
     RetryPolicyView,
     SlurmView,
+    StatusesView,
     Summary,
     Times,
     ToolView,
@@ -34,6 +35,7 @@ from slurmbatch.model import (
     ApiKey,
     Attempt,
     Batch,
+    Brief,
     Caller,
     Filesystem,
     Job,
@@ -211,6 +213,18 @@ def job(job: Job) -> JobView:
         "cpu_time": job.cpu_time,
         "time_in_status": _times(job),
         "time_limit": job.time_limit,
+    }
+
+
+def statuses(batch: Batch, brief: Brief) -> StatusesView:
+    return {
+        "batch_id": batch.batch_id,
+        "n_jobs": batch.n_jobs,
+        "version": batch.etag,
+        "created_at": moment(batch.created_at),
+        "statuses": brief.statuses.decode("ascii"),
+        "started": list(brief.started),
+        "stopped": list(brief.stopped),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import hashlib
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -33,6 +34,7 @@ from slurmbatch.logs import JobLog
 from slurmbatch.model import (
     ArgValue,
     Batch,
+    Brief,
     Caller,
     Filesystem,
     Gate,
@@ -326,6 +328,32 @@ class Batches:
             return marked, None
         return marked[:limit], marked[limit - 1].batch_id
 
+    def list_etag(
+        self,
+        caller: Caller,
+        *,
+        limit: int | None = None,
+        after: str | None = None,
+        status: Status | None = None,
+        tool_id: str | None = None,
+        name: str | None = None,
+        user: str | None = None,
+    ) -> str:
+        """Changes with whatever `list` gives, without reading more than that."""
+        if after is not None and not is_id(after):
+            raise Malformed("after: expected the id of a batch.")
+        found = self._store.batches.versions(
+            self._others.listed(caller, user),
+            limit=None if limit is None else limit + 1,
+            after=after,
+            status=status,
+            tool_id=tool_id,
+            name=name,
+        )
+        stale = self._stale_since()
+        told = (f"{one}:{etag(version, None if end else stale)}" for one, version, end in found)
+        return hashlib.sha256(" ".join(told).encode()).hexdigest()[:24]
+
     def get(self, caller: Caller, batch_id: str) -> Batch:
         return self._of(self._others.seen(caller, batch_id), batch_id)
 
@@ -377,6 +405,11 @@ class Batches:
                 raise Malformed("after: expected the id of a job of this batch.")
             index = parsed[1]
         return self._store.batches.jobs(batch, statuses=statuses, after=index, limit=limit)
+
+    def brief(self, caller: Caller, batch_id: str) -> Brief:
+        """All its jobs in brief; of no job where the batch has just been deleted."""
+        owner = self._others.seen(caller, batch_id)
+        return self._store.batches.brief(owner, batch_id)
 
     def job(self, caller: Caller, batch_id: str, job_id: str) -> Job:
         parsed = parse_job_id(job_id)

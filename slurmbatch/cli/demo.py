@@ -142,7 +142,10 @@ def as_json(record: Mapping[str, Any]) -> str:
 def show_how_to_go_on(
     target: Target, batch_id: str, end_with: str | None, console: Console
 ) -> None:
-    lines = [f"  it answers at  {target.url}"]
+    lines = [
+        f"  it answers at  {target.url}",
+        f"  its dashboard  {target.url}/ui/#/batches/{batch_id}",
+    ]
     if target.sandbox is not None:
         end = end_with or f"slurmbatch sandbox down --dir {target.sandbox}"
         lines += [

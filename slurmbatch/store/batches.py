@@ -13,10 +13,21 @@ from typing import Any, NamedTuple
 import peewee
 
 from slurmbatch.errors import SlurmbatchError
-from slurmbatch.model import Act, ArgValue, ArrayState, Attempt, Batch, Gate, Job, Notify, Status
+from slurmbatch.model import (
+    Act,
+    ArgValue,
+    ArrayState,
+    Attempt,
+    Batch,
+    Brief,
+    Gate,
+    Job,
+    Notify,
+    Status,
+)
 from slurmbatch.spool import Spool
 from slurmbatch.spool import compact as dumps
-from slurmbatch.store import audit, holding, outbox, staging, summaries
+from slurmbatch.store import audit, brief, holding, outbox, staging, summaries
 from slurmbatch.store.database import Database
 from slurmbatch.store.idempotency import Idempotency, earlier, remember
 from slurmbatch.store.models import ArrayRow, BatchRow, IdempotencyRow, JobRow
@@ -264,6 +275,25 @@ class Batches:
         """The id of the batch that the key made. Raises KeyReused, Conflict (it is deleted)."""
         return earlier(self._db.reader, user_id, idempotency)
 
+    def versions(
+        self,
+        user_id: str,
+        *,
+        limit: int | None = None,
+        after: str | None = None,
+        status: Status | None = None,
+        tool_id: str | None = None,
+        name: str | None = None,
+    ) -> list[tuple[str, int, bool]]:
+        """Of each batch that `list` would give its id, its version, and whether it has ended."""
+        wanted = (user_id, limit, after, status, tool_id, name)
+
+        def read() -> list[tuple[str, int, bool]]:
+            rows = self._db.rows(_listed(_VERSION_COLUMNS, *wanted))
+            return [(row[0], row[1], row[2] is not None) for row in rows]
+
+        return self._db.remembered(("versions", *wanted), read)
+
     def list(
         self,
         user_id: str,
@@ -275,21 +305,11 @@ class Batches:
         name: str | None = None,
     ) -> list[Batch]:
         """Newest first; `after` a batch id: only older ones. `status`: with a job of it."""
-        query = (
-            BatchRow.select(*BATCH_COLUMNS)
-            .where((BatchRow.user_id == user_id) & BatchRow.deleted_at.is_null())
-            .order_by(BatchRow.batch_id.desc())
-            .limit(limit)
-        )
-        if after is not None:
-            query = query.where(BatchRow.batch_id < after)
-        if status is not None:
-            query = query.where(BATCH_COUNTS[CODE[status]] > 0)
-        if tool_id is not None:
-            query = query.where(BatchRow.tool_id == tool_id)
-        if name is not None:
-            query = query.where(BatchRow.name == name)
+        query = _listed(BATCH_COLUMNS, user_id, limit, after, status, tool_id, name)
         return [batch_of(row) for row in self._db.rows(query)]
+
+    def brief(self, user_id: str, batch_id: str) -> Brief:
+        return brief.read(self._db, user_id, batch_id)
 
     def job(self, user_id: str, batch_id: str, index: int) -> Job | None:
         return self._db.remembered(
@@ -407,6 +427,35 @@ _GET_JOB = (
     " FROM batch b JOIN job j ON j.batch = b.pk AND j.idx = ? JOIN array a ON a.pk = j.array"
     f" WHERE {_MINE}"
 )
+
+
+_VERSION_COLUMNS = (BatchRow.batch_id, BatchRow.version, BatchRow.finished_at)
+
+
+def _listed(
+    columns: tuple[Any, ...],
+    user_id: str,
+    limit: int | None,
+    after: str | None,
+    status: Status | None,
+    tool_id: str | None,
+    name: str | None,
+) -> Any:
+    query = (
+        BatchRow.select(*columns)
+        .where((BatchRow.user_id == user_id) & BatchRow.deleted_at.is_null())
+        .order_by(BatchRow.batch_id.desc())
+        .limit(limit)
+    )
+    if after is not None:
+        query = query.where(BatchRow.batch_id < after)
+    if status is not None:
+        query = query.where(BATCH_COUNTS[CODE[status]] > 0)
+    if tool_id is not None:
+        query = query.where(BatchRow.tool_id == tool_id)
+    if name is not None:
+        query = query.where(BatchRow.name == name)
+    return query
 
 
 def _visible(user_id: str, batch_id: str) -> Any:

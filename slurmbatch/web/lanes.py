@@ -23,10 +23,10 @@ _LANES = (
     # One indexed read: health, one batch, one job, what is offered. Not /readyz, which waits for
     # its turn to write.
     (SHORT, re.compile(
-        r"/(?:healthz|openapi\.json|tools(?:/[^/]+)?|filesystems"
+        r"/(?:healthz|openapi\.json|ui/[^/]*|tools(?:/[^/]+)?|filesystems"
         r"|batches/[^/]+(?:/jobs/[^/]+|/notifications)?)"
     )),
-    (JOBS, re.compile(r"/batches/[^/]+/jobs")),
+    (JOBS, re.compile(r"/batches/[^/]+/(?:jobs|statuses)")),
     (LOGS, re.compile(r"/batches/[^/]+/(?:jobs/[^/]+/log|reasons)|/logs/[^/]+")),
 )  # fmt: skip
 

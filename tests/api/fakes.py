@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+import hashlib
+from array import array
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +25,7 @@ from slurmbatch.model import (
     USUAL_SCOPES,
     ApiKey,
     Batch,
+    Brief,
     Caller,
     Estimate,
     Filesystem,
@@ -222,6 +225,17 @@ class FakeBatches:
         if limit is None or len(found) <= limit:
             return found, None
         return found[:limit], found[limit - 1].batch_id
+
+    def list_etag(self, caller: Caller, **wanted: Any) -> str:
+        found, after = self.list(caller, **wanted)
+        return hashlib.sha256(repr((found, after)).encode()).hexdigest()[:24]
+
+    def brief(self, caller: Caller, batch_id: str) -> Brief:
+        self._asked("brief")
+        jobs = self.jobs_of[self._own(caller, batch_id).batch_id]
+        statuses = "".join(str(list(Status).index(job.status)) for job in jobs).encode()
+        none = array("l", [-1] * len(jobs))
+        return Brief(statuses, none, none)
 
     def get(self, caller: Caller, batch_id: str) -> Batch:
         self._asked("get")

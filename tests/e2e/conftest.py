@@ -14,6 +14,7 @@ import pytest
 
 from slurmbatch.sandbox import Sandbox
 from tests.e2e.alone import Site
+from tests.e2e.browser import Dashboard, launched
 from tests.e2e.systemd import Manager
 
 # A tool that is safe to run again: Slurm may requeue it.
@@ -148,6 +149,22 @@ def api(service: Sandbox) -> Iterator[Api]:
     yield spoken
     spoken.http.delete("/batches")
     spoken.http.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with launched() as each:
+        yield each
+
+
+@pytest.fixture
+def dashboard(browser: Any, service: Sandbox) -> Iterator[Dashboard]:
+    each = Dashboard(browser, service)
+    yield each
+    try:
+        each.check()
+    finally:
+        each.context.close()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import falcon
 
@@ -35,15 +36,20 @@ class BatchList(OfBatches):
         self._make_spool = make_spool
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        found, after = self._batches.list(
-            req.context.caller,
-            limit=query.whole(req, "limit"),
-            after=query.text(req, "after"),
-            status=query.status(req),
-            tool_id=query.text(req, "tool_id"),
-            name=query.text(req, "name"),
-            user=query.text(req, "user"),
-        )
+        wanted: dict[str, Any] = {
+            "limit": query.whole(req, "limit"),
+            "after": query.text(req, "after"),
+            "status": query.status(req),
+            "tool_id": query.text(req, "tool_id"),
+            "name": query.text(req, "name"),
+            "user": query.text(req, "user"),
+        }
+        # Before the list is read: a tag that is too old only makes the next answer come in full.
+        etag = self._batches.list_etag(req.context.caller, **wanted)
+        if tags.unchanged(req, resp, etag):
+            return
+        found, after = self._batches.list(req.context.caller, **wanted)
+        tags.put(resp, etag)
         if after is not None:
             resp.append_header("Link", query.next_page(req, after))
         render.send_all(req, resp, [views.listed_batch(each) for each in found])
@@ -106,7 +112,6 @@ class OneBatch(OfBatches):
         self._made: dict[str, tuple[Batch, bytes]] = {}
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, batch_id: str) -> None:
-        resp.set_header("Cache-Control", tags.CACHE_CONTROL)
         wait, known = 0, req.get_header("If-None-Match")
         if req.query_string:
             wait = query.whole(req, "wait", most=MAX_WAIT, least=0) or 0
@@ -116,10 +121,10 @@ class OneBatch(OfBatches):
             if tags.matches(known, etag):
                 self._wait(req, batch_id, wait, known)
                 resp.status = falcon.HTTP_304
-                _tag(resp, etag)
+                tags.put(resp, etag)
                 return
         batch = self._batches.get(req.context.caller, batch_id)
-        _tag(resp, batch.etag)
+        tags.put(resp, batch.etag)
         render.send_text(req, resp, self._text(batch))
 
     def _text(self, batch: Batch) -> bytes:
@@ -222,11 +227,6 @@ def _canonical(value: object) -> Iterator[str]:
 
 
 _sorted = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
-
-
-def _tag(resp: falcon.Response, etag: str) -> None:
-    for name, value in tags.headers(etag):
-        resp.set_header(name, value)
 
 
 def _known(req: falcon.Request) -> str | None:
