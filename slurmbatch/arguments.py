@@ -53,17 +53,30 @@ def check(
     total = sum(sizes.values())
     jobs: Collection[Mapping[str, ArgValue]] = variable if len(variable) else [{}]
     for index, job in enumerate(jobs):
+        size = total
+        for name, value in job.items():
+            size += _size(value) - sizes.get(name, 0)
+        if size <= max_bytes and _is_right(job, checkers, needed):
+            continue
         pointer = f"/variable_args/{index}" if jobs is variable else "/fixed_args"
         _check_values(job, pointer, checkers, faults)
         for name in needed:
             if name not in job:
                 faults.add(f"{pointer}/{_escaped(name)}", "This argument is required.")
-        size = total
-        for name, value in job.items():
-            size += _size(value) - sizes.get(name, 0)
         if size > max_bytes:
             faults.add(pointer, f"Expected at most {max_bytes} bytes of arguments, not {size}.")
     return Checked(jobs, faults.told(), merged)
+
+
+def _is_right(
+    job: Mapping[str, ArgValue], checkers: Mapping[str, Checker], needed: Collection[str]
+) -> bool:
+    """Whether there is nothing to be told of it, as of nearly all."""
+    for name, value in job.items():
+        checker = checkers.get(name)
+        if checker is None or checker(value):
+            return False
+    return not needed or all(name in job for name in needed)
 
 
 def environment(tool: Tool, merged: Mapping[str, ArgValue]) -> dict[str, str]:
@@ -124,12 +137,11 @@ def _check_values(
 def _checker(parameter: Parameter) -> Checker:
     """All checks of one parameter in one function: it may have to run 100,000 times."""
     types, noun = _TYPES[parameter.type]
-    is_boolean = parameter.type == "boolean"
     further = tuple(_further_checks(parameter))
 
     def checker(value: object) -> str:
-        # A boolean is an int to Python, but not to the tool's author.
-        if not isinstance(value, types) or (isinstance(value, bool) and not is_boolean):
+        # Of these very types: a boolean is an int to Python, but not to the tool's author.
+        if type(value) not in types:
             return f"expected {noun}"
         for check_one in further:
             wrong = check_one(value)
@@ -186,13 +198,15 @@ def _unfit_text(value: str) -> str:
 
 
 def _unfit_number(value: float) -> str:
-    if isinstance(value, float):
+    if type(value) is float:
         return "" if math.isfinite(value) else "expected a finite number"
     return "" if value in _INT64 else "expected an integer of at most 64 bits"
 
 
 def _size(value: ArgValue) -> int:
     """Bytes of a value as a tool sees it; what is no proper value has none."""
+    if type(value) is int:
+        return len(str(value)) if value in _INT64 else 0
     if isinstance(value, str):
         return len(value) if value.isascii() else len(value.encode(errors="surrogatepass"))
     if isinstance(value, int) and not isinstance(value, bool) and value not in _INT64:

@@ -1,5 +1,7 @@
 """Wakes the submitter, and carries its word on a new batch back to the requests that wait for it.
 
+Beside the bell lies what spares the submitter work: see `drafts`.
+
 Waiting is bounded in time and in number: requests that wait hold a server thread each.
 """
 
@@ -9,6 +11,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+
+from slurmbatch.drafts import Drafts
 
 
 @dataclass(eq=False)
@@ -48,6 +52,7 @@ class Doorbell:
         self._words: dict[str, Word] = {}
         self._waiting: list[Word] = []
         self._most = most_waiting
+        self.drafts = Drafts()
 
     def ring(self) -> None:
         self._bell.set()

@@ -14,22 +14,15 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import PurePath
 
 from slurmbatch.arguments import as_text, environment
 from slurmbatch.model import ArgValue, Filesystem, Tool
 
+# What needs no quotes, found out at once: shlex would come to the same.
+_PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./-]+").fullmatch
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _INTERPRETER = re.compile(r"#!\s*(/\S+)(?:[ \t]+(.*\S))?[ \t]*$")
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One array task: the index of its job in the batch, and its own environment variables."""
-
-    index: int
-    environment: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +49,14 @@ def setting_for(
     return Setting(batch_id, environment(tool, fixed_args), work_dir, paths, claims)
 
 
-def tasks_for(tool: Tool, own: Iterable[tuple[int, Mapping[str, ArgValue]]]) -> Iterator[Task]:
+def tasks_for(tool: Tool, own: Iterable[tuple[int, Mapping[str, ArgValue]]]) -> Iterator[str]:
     """A task for each job's index and own arguments. There may be a million of them."""
     names = frozenset(each.name for each in tool.parameters)
+    _check_names(names)
     for index, args in own:
-        variables = {name: as_text(value) for name, value in args.items() if name in names}
-        yield Task(index, variables)
+        yield _task(index, [
+            quote(f"{name}={as_text(value)}") for name, value in args.items() if name in names
+        ])  # fmt: skip
 
 
 HEAD = """\
@@ -107,6 +102,8 @@ exit "$r"
 
 def quote(text: str) -> str:
     """One word of bash. A carriage return is written as an escape: sbatch refuses CRLF."""
+    if _PLAIN(text):
+        return text
     if "\r" not in text:
         return shlex.quote(text)
     escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\r", "\\r")
@@ -115,24 +112,29 @@ def quote(text: str) -> str:
 
 def assignments(environment: Mapping[str, str]) -> str:
     """`name=value` words for env(1). Raises ValueError for a name that is no identifier."""
-    for name in environment:
-        if not _is_name(name):
-            raise ValueError(f"not a name of an environment variable: {name!r}")
+    _check_names(environment)
     return " ".join([quote(f"{name}={value}") for name, value in environment.items()])
 
 
-@lru_cache(maxsize=1024)
-def _is_name(text: str) -> bool:
-    return _NAME.fullmatch(text) is not None
+def _check_names(names: Iterable[str]) -> None:
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"not a name of an environment variable: {name!r}")
 
 
-def task_line(number: int, task: Task) -> str:
-    return f"{number}) i={task.index}; a=({assignments(task.environment)});;\n"
+def task(index: int, environment: Mapping[str, str]) -> str:
+    """One array task, as it stands in a script after its number: the index of its job in the batch,
+    and its own environment variables."""
+    return _task(index, [assignments(environment)])
 
 
-def render(tool: Tool, setting: Setting, tasks: Sequence[Task]) -> str:
+def _task(index: int, words: Iterable[str]) -> str:
+    return f") i={index}; a=({' '.join(words)});;\n"
+
+
+def render(tool: Tool, setting: Setting, tasks: Sequence[str]) -> str:
     """The script for an array of `tasks`, numbered from 1."""
-    lines = "".join(task_line(number, task) for number, task in enumerate(tasks, start=1))
+    lines = "".join([f"{number}{text}" for number, text in enumerate(tasks, start=1)])
     return HEAD + lines + _tail(tool, setting)
 
 
@@ -174,7 +176,7 @@ def _variable(name: str) -> str:
 
 
 def split(
-    tool: Tool, setting: Setting, tasks: Iterable[Task], *, max_tasks: int, max_bytes: int
+    tool: Tool, setting: Setting, tasks: Iterable[str], *, max_tasks: int, max_bytes: int
 ) -> Iterator[int]:
     """How many of the tasks, in their order, go into each array.
 
@@ -182,8 +184,9 @@ def split(
     """
     room = max_bytes - len((HEAD + _tail(tool, setting)).encode())
     count = size = 0
-    for index, task in enumerate(tasks):
-        need = len(task_line(max_tasks, task).encode())
+    digits = len(str(max_tasks))
+    for index, text in enumerate(tasks):
+        need = digits + (len(text) if text.isascii() else len(text.encode()))
         if need > room:
             raise ValueError(f"the arguments of job {index} do not fit into a job script")
         if count == max_tasks or size + need > room:

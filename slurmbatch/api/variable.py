@@ -41,18 +41,18 @@ class VariableArgs:
             raise Invalid(
                 [Fault("/variable_args", f"Expected at most {self._most} jobs in one batch.")]
             )
-        pointer = f"/variable_args/{self._count}"
         self._count += 1
         # With so many mistakes none of it is fit for the next check.
         if len(self.faults) < MAX_FAULTS:
-            self._keep(element, pointer, size)
+            self._keep(element, size)
 
     def close(self) -> None:
         if isinstance(self.rows, Spool):
             self.rows.close()
 
-    def _keep(self, element: Any, pointer: str, size: int) -> None:
+    def _keep(self, element: Any, size: int) -> None:
         if not _is_plain(element):
+            pointer = f"/variable_args/{self._count - 1}"
             faults = list(islice(argument_faults(element, pointer), MAX_FAULTS - len(self.faults)))
             self.faults += faults
             element = good_arguments(element, pointer, {fault.pointer for fault in faults})

@@ -6,7 +6,7 @@ import builtins
 import hashlib
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -20,6 +20,7 @@ from slurmbatch.batches.retry import plan
 from slurmbatch.batches.throttle import shared
 from slurmbatch.batches.trial import Trials
 from slurmbatch.doorbell import Doorbell
+from slurmbatch.drafts import Copy, Drafts
 from slurmbatch.errors import (
     Fault,
     Invalid,
@@ -162,7 +163,7 @@ class Batches:
         """
         if not self._has_made(caller, idempotency_key):
             self._refuse_while_drained()
-        batch, resolved, arrays = self._made(caller, new)
+        batch, resolved, arrays, tasks = self._made(caller, new)
         idempotency = Idempotency(idempotency_key, body_hash) if idempotency_key else None
         with self._doorbell.expect(batch.batch_id) as word:
             earlier = self._store.batches.create(
@@ -180,6 +181,7 @@ class Batches:
                 return self._made_before(caller, earlier, request_id), False
             _log.info("batch accepted", batch_id=batch.batch_id, tool=batch.tool_id,
                       n_jobs=batch.n_jobs, **who(caller, request_id))  # fmt: skip
+            _keep(self._doorbell.drafts, resolved.tool, arrays, tasks)
             self._doorbell.ring()
             if word is not None:
                 patience = 0.0 if self._health.is_down("slurmctld") else self._rules.submit_wait
@@ -205,19 +207,24 @@ class Batches:
         """
         if self._trials is None:
             raise Unavailable("There is no dry run here.")
-        batch, resolved, arrays = self._made(caller, new)
+        batch, resolved, arrays, _ = self._made(caller, new)
         return self._trials.of(
             batch, resolved, arrays, self._offer.filesystems, self._rules.claims_dir
         )
 
-    def _made(self, caller: Caller, new: NewBatch) -> tuple[Batch, Resolved, list[NewArray]]:
+    def _made(
+        self, caller: Caller, new: NewBatch
+    ) -> tuple[Batch, Resolved, list[NewArray], Sequence[str]]:
+        """What is to be kept, and its tasks; no tasks where they are too many."""
         resolved, faults = self._resolve(caller, new)
         if resolved is None:
             raise Invalid(faults)
         batch = replace(
             self._batch(caller, resolved), depends_on=new.depends_on, max_parallel=new.max_parallel
         )
-        return batch, resolved, list(shared(self._arrays(batch, resolved), batch.max_parallel))
+        tasks = Copy(script.tasks_for(resolved.tool, enumerate(resolved.variable_args)))
+        arrays = self._arrays(batch, resolved, iter(tasks))
+        return batch, resolved, list(shared(arrays, batch.max_parallel)), tasks.kept
 
     def _made_before(self, caller: Caller, batch_id: str, request_id: str = "") -> Batch:
         """The batch of an earlier request, which may wait for Slurm's word on it still: what that
@@ -254,17 +261,16 @@ class Batches:
             retry=resolved.retry,
         )
 
-    def _arrays(self, batch: Batch, resolved: Resolved) -> list[NewArray]:
-        own = enumerate(resolved.variable_args)
+    def _arrays(self, batch: Batch, resolved: Resolved, tasks: Iterator[str]) -> list[NewArray]:
         # Without canaries there are none left for the gate.
-        first = islice(own, resolved.canary or None)
+        first = islice(tasks, resolved.canary or None)
         instance = self._store.instance
         gates = (Gate.PARENTS,) if batch.depends_on else ()
         try:
             return [
                 NewArray(new_tag(instance), size, kept)
-                for kept, jobs in ((gates, first), ((Gate.CANARY, *gates), own))
-                for size in self._sizes(resolved.tool, batch, resolved.fixed_args, jobs)
+                for kept, part in ((gates, first), ((Gate.CANARY, *gates), tasks))
+                for size in self._split(resolved.tool, batch, resolved.fixed_args, part)
             ]
         except ValueError as error:
             raise Invalid([Fault("/variable_args", f"{error}.")]) from error
@@ -274,6 +280,11 @@ class Batches:
         own: Iterable[tuple[int, Mapping[str, ArgValue]]],
     ) -> list[int]:  # fmt: skip
         """How many of the jobs, each with its index, go into each array. Raises ValueError."""
+        return self._split(tool, batch, fixed_args, script.tasks_for(tool, own))
+
+    def _split(
+        self, tool: Tool, batch: Batch, fixed_args: Mapping[str, ArgValue], tasks: Iterable[str]
+    ) -> list[int]:
         filesystems = [self._offer.filesystems[name] for name in batch.hardware.filesystems]
         rules = self._rules
         # Stands for every array's own: only the length counts here.
@@ -283,7 +294,6 @@ class Batches:
         setting = script.setting_for(
             tool, batch.batch_id, fixed_args, filesystems, rules.work_dir, claims
         )
-        tasks = script.tasks_for(tool, own)
         return list(
             script.split(
                 tool, setting, tasks, max_tasks=self._max_tasks(),
@@ -506,3 +516,13 @@ class Batches:
         self._doorbell.ring()
         _log.info("all batches deleted", n_batches=count, **who(caller, request_id))
         return count
+
+
+def _keep(drafts: Drafts, tool: Tool, arrays: Iterable[NewArray], tasks: Sequence[str]) -> None:
+    """For what is handed over at once, and so not for what waits at a gate."""
+    at = 0
+    for array in arrays:
+        own = tasks[at : at + array.n_tasks]
+        at += array.n_tasks
+        if own and not array.gates:
+            drafts.keep(array.tag, tool, own)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+from slurmbatch import script
 from slurmbatch.batches.resolve import Resolved
 from slurmbatch.errors import RefusedBySlurm, SlurmBusy, SlurmRefused, SlurmUnreachable, Unavailable
 from slurmbatch.health import Health
@@ -59,7 +60,8 @@ class Trials:
         chosen = [filesystems[name] for name in batch.hardware.filesystems]
         own = islice(enumerate(resolved.variable_args), first, first + array.n_tasks)
         try:
-            estimate = self._ask(request_for(resolved.tool, chosen, wanted, own))
+            tasks = list(script.tasks_for(resolved.tool, own))
+            estimate = self._ask(request_for(resolved.tool, chosen, wanted, tasks))
         except SlurmRefused as refusal:
             raise RefusedBySlurm(f"Slurm refuses the batch: {refusal.detail}") from refusal
         except SlurmBusy as busy:

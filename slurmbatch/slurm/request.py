@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -35,13 +35,12 @@ def request_for(
     tool: Tool,
     filesystems: Sequence[Filesystem],
     wanted: Wanted,
-    own: Iterable[tuple[int, Mapping[str, ArgValue]]],
+    tasks: Sequence[str],
 ) -> SubmitRequest:
-    """`own`: per job, in order, its index and its own arguments."""
+    """`tasks`: as `script.tasks_for` makes them."""
     setting = script.setting_for(
         tool, wanted.batch_id, wanted.fixed_args, filesystems, wanted.work_dir, wanted.claims
     )
-    tasks = list(script.tasks_for(tool, own))
     return SubmitRequest(
         tag=wanted.tag,
         script=script.render(tool, setting, tasks),

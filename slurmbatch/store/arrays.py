@@ -111,12 +111,17 @@ class Arrays:
         self, pk: int
     ) -> tuple[dict[str, ArgValue], list[tuple[int, dict[str, ArgValue]]]]:
         """The batch's fixed arguments, and per task in order: the job's index and its own."""
-        fixed = self._db.sql(
+        rows = self._db.sql("SELECT idx, args FROM job WHERE array = ? ORDER BY task", (pk,))
+        return self.fixed_args(pk), [(index, json.loads(args)) for index, args in rows]
+
+    def fixed_args(self, pk: int) -> dict[str, ArgValue]:
+        """Those of the array's batch."""
+        rows = self._db.sql(
             "SELECT fixed_args FROM batch JOIN array ON array.batch = batch.pk WHERE array.pk = ?",
             (pk,),
         )
-        rows = self._db.sql("SELECT idx, args FROM job WHERE array = ? ORDER BY task", (pk,))
-        return json.loads(fixed[0][0]), [(index, json.loads(args)) for index, args in rows]
+        fixed: dict[str, ArgValue] = json.loads(rows[0][0])
+        return fixed
 
     def unfinished(self, pk: int) -> dict[int, KnownJob]:
         """By task number: the jobs of the array that have not ended, as far as we know."""

@@ -121,7 +121,7 @@ class HandOver:
 
     def _submit(self, array: ArraySpec, now: float) -> None:
         try:
-            request = self.terms.request(array, self.store)
+            request = self.terms.request(array, self.store, self.doorbell.drafts)
         except AccountsUnreachable as error:
             self.wait(array, f"WAITING: {error.detail}", now)
             return

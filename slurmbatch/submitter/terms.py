@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from slurmbatch import script
 from slurmbatch.accounts import Groups
 from slurmbatch.claims import Claims
+from slurmbatch.drafts import Drafts
 from slurmbatch.model import ArraySpec, Filesystem, Tool
 from slurmbatch.places import array_parts, log_pattern
 from slurmbatch.slurm.port import SubmitRequest
@@ -35,14 +37,19 @@ class Terms:
     keep_days: int | None = None
     groups: Groups = field(default_factory=Groups)
 
-    def request(self, array: ArraySpec, store: Store) -> SubmitRequest | None:
+    def request(self, array: ArraySpec, store: Store, drafts: Drafts) -> SubmitRequest | None:
         """What is to be submitted; None where its tool or a filesystem is no longer offered to
         its user. Raises AccountsUnreachable."""
         offered = self._offered(array)
         if offered is None:
             return None
         tool, filesystems = offered
-        fixed, own = store.arrays.arguments(array.pk)
+        tasks = drafts.take(array.tag, tool, array.n_tasks)
+        if tasks is None:
+            fixed, own = store.arrays.arguments(array.pk)
+            tasks = list(script.tasks_for(tool, own))
+        else:
+            fixed = store.arrays.fixed_args(array.pk)
         wanted = Wanted(
             batch_id=array.batch_id,
             user_id=array.user_id,
@@ -57,7 +64,7 @@ class Terms:
             exclude=array.exclude,
             throttle=array.throttle,
         )
-        return request_for(tool, filesystems, wanted, own)
+        return request_for(tool, filesystems, wanted, tasks)
 
     def _offered(self, array: ArraySpec) -> tuple[Tool, list[Filesystem]] | None:
         names = array.hardware.filesystems

@@ -30,8 +30,10 @@ one piece, and takes 79; a 304 took 86, and takes 52 since it is answered before
 object; a Falcon that does nothing takes 38.
 
 A new batch is bound by sbatch, which it waits for, by three commits to the disk, and by its jobs:
-of a thousand, some 2.5 ms to parse and check, 3.5 to write down, and 6 to put into a script, once
-to measure it and once to submit it. sbatch itself takes 5.
+of a thousand, some 4 ms to parse and check, and to put each into the words of its script, which
+tells how long that is; and 1 to write them down. sbatch itself takes 5. What has been put into
+words is kept for the submitter, which would have to read and render it again, for as long as sbatch
+takes.
 
 A million jobs go through the same in portions: 25 s of CPU, while others are answered in between.
 

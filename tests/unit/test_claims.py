@@ -11,7 +11,7 @@ import pytest
 from slurmbatch import script
 from slurmbatch.claims import KEPT, Claim, Claims
 from slurmbatch.model import Tool
-from slurmbatch.script import NOT_RUN_AGAIN, Setting, Task
+from slurmbatch.script import NOT_RUN_AGAIN, Setting
 
 TAG = "sb-x-1"
 
@@ -30,7 +30,9 @@ def run(
     """The job script of a one-task array, run as slurmd would."""
     tool = Tool("t", "", script=f"#!/bin/sh\n{body}\n")
     setting = Setting("b", {}, tmp_path, {}, claims.root / TAG)
-    text = script.render(tool, setting, [Task(n, {"OUT": str(tmp_path / "out")}) for n in range(3)])
+    text = script.render(
+        tool, setting, [script.task(n, {"OUT": str(tmp_path / "out")}) for n in range(3)]
+    )
     hurry = tmp_path / "bin" / "sleep"
     hurry.parent.mkdir(exist_ok=True)
     hurry.write_text("#!/bin/sh\nexec /bin/sleep 0.01\n")

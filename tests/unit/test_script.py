@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from slurmbatch import script
 from slurmbatch.model import Filesystem, Parameter, Tool
-from slurmbatch.script import Setting, Task, quote, render, setting_for, split, tasks_for
+from slurmbatch.script import Setting, quote, render, setting_for, split, task, tasks_for
 
 # Prints its environment, each variable ended by a NUL.
 SHOW = "#!/bin/sh\nexec cat /proc/self/environ\n"
@@ -47,7 +47,7 @@ def environment_of(text: str, env: Mapping[str, str] = SLURMD) -> dict[str, str]
 
 
 def seen(tmp_path: Path, values: Mapping[str, str]) -> dict[str, str]:
-    return environment_of(render(tool(), setting(tmp_path), [Task(0, values)]))
+    return environment_of(render(tool(), setting(tmp_path), [task(0, values)]))
 
 
 # --- any text survives ----------------------------------------------------------------------------
@@ -83,7 +83,7 @@ def test_nasty_text_survives(tmp_path: Path, name: str) -> None:
 
 def test_nasty_text_survives_as_a_shared_argument_too(tmp_path: Path) -> None:
     shared = {f"A_{index}": text for index, text in enumerate(NASTY.values())}
-    found = environment_of(render(tool(), setting(tmp_path, shared), [Task(0, {})]))
+    found = environment_of(render(tool(), setting(tmp_path, shared), [task(0, {})]))
     assert {name: found[name] for name in shared} == shared
 
 
@@ -103,20 +103,20 @@ def test_no_carriage_return_is_left_in_the_script(text: str) -> None:
 
 
 def test_carriage_returns_of_a_value_do_not_make_a_dos_script(tmp_path: Path) -> None:
-    assert "\r" not in render(tool(), setting(tmp_path), [Task(0, {"V": NASTY["crlf"]})])
+    assert "\r" not in render(tool(), setting(tmp_path), [task(0, {"V": NASTY["crlf"]})])
 
 
 @pytest.mark.parametrize("name", ["", "1A", "A-B", "A B", "A=B", "A;id", "Ä", "A\n", "$A"])
 def test_a_name_that_is_no_identifier_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="environment variable"):
-        render(tool(), setting(tmp_path), [Task(0, {name: "x"})])
+        render(tool(), setting(tmp_path), [task(0, {name: "x"})])
 
 
 # --- which task it is -----------------------------------------------------------------------------
 
 
 def test_each_task_has_its_own_arguments_over_the_shared_ones(tmp_path: Path) -> None:
-    tasks = [Task(10, {"SEED": "1"}), Task(11, {"SEED": "2", "SAMPLES": "9"})]
+    tasks = [task(10, {"SEED": "1"}), task(11, {"SEED": "2", "SAMPLES": "9"})]
     text = render(tool(), setting(tmp_path, {"SAMPLES": "5", "SEED": "0"}), tasks)
     first = environment_of(text)
     second = environment_of(text, {**SLURMD, "SLURM_ARRAY_TASK_ID": "2"})
@@ -128,17 +128,17 @@ def test_each_task_has_its_own_arguments_over_the_shared_ones(tmp_path: Path) ->
     assert second["SLURMBATCH_BATCH_ID"] == "b1"
 
 
-@pytest.mark.parametrize("task", ["0", "3", "", "1 ", "*", "01", "?", None])
-def test_an_unknown_task_runs_nothing(tmp_path: Path, task: str | None) -> None:
-    text = render(tool("#!/bin/sh\necho ran\n"), setting(tmp_path), [Task(0, {}), Task(1, {})])
+@pytest.mark.parametrize("number", ["0", "3", "", "1 ", "*", "01", "?", None])
+def test_an_unknown_task_runs_nothing(tmp_path: Path, number: str | None) -> None:
+    text = render(tool("#!/bin/sh\necho ran\n"), setting(tmp_path), [task(0, {}), task(1, {})])
     env = {name: value for name, value in SLURMD.items() if name != "SLURM_ARRAY_TASK_ID"}
-    done = run(text, env if task is None else {**env, "SLURM_ARRAY_TASK_ID": task})
+    done = run(text, env if number is None else {**env, "SLURM_ARRAY_TASK_ID": number})
     assert (done.returncode, done.stdout) == (1, b"")
     assert b"slurmbatch: this script has no task" in done.stderr
 
 
 def test_a_missing_working_directory_says_so_and_runs_nothing(tmp_path: Path) -> None:
-    text = render(tool("#!/bin/sh\necho ran\n"), setting(tmp_path / "gone"), [Task(0, {})])
+    text = render(tool("#!/bin/sh\necho ran\n"), setting(tmp_path / "gone"), [task(0, {})])
     done = run(text)
     assert (done.returncode, done.stdout) == (1, b"")
     assert b"slurmbatch: no working directory on " in done.stderr
@@ -148,12 +148,12 @@ def test_a_missing_working_directory_says_so_and_runs_nothing(tmp_path: Path) ->
 def test_the_tool_runs_in_the_working_directory(tmp_path: Path, name: str) -> None:
     directory = tmp_path / name
     directory.mkdir()
-    done = run(render(tool("#!/bin/sh\npwd\n"), setting(directory), [Task(0, {})]))
+    done = run(render(tool("#!/bin/sh\npwd\n"), setting(directory), [task(0, {})]))
     assert done.stdout.decode() == f"{directory}\n"
 
 
 def test_without_a_working_directory_it_is_the_home() -> None:
-    done = run(render(tool("#!/bin/sh\npwd\n"), setting(None), [Task(0, {})]))
+    done = run(render(tool("#!/bin/sh\npwd\n"), setting(None), [task(0, {})]))
     assert done.stdout.decode().strip() == pwd.getpwuid(os.getuid()).pw_dir
 
 
@@ -177,7 +177,7 @@ POLLUTED = {
 
 
 def test_the_environment_is_built_from_nothing(tmp_path: Path) -> None:
-    text = render(tool(), setting(tmp_path, {"ARG": "x"}), [Task(4, {})])
+    text = render(tool(), setting(tmp_path, {"ARG": "x"}), [task(4, {})])
     found = environment_of(text, POLLUTED)
     entry = pwd.getpwuid(os.getuid())
     assert found == {
@@ -202,28 +202,28 @@ def test_bash_env_and_preloads_do_not_reach_the_tool(tmp_path: Path) -> None:
     trap = tmp_path / "trap"
     trap.write_text("echo trapped\n")
     text = render(tool("#!/bin/bash\necho \"$BASH_ENV|$LD_PRELOAD|$ENV\"\n"), setting(tmp_path),
-                  [Task(0, {})])  # fmt: skip
+                  [task(0, {})])  # fmt: skip
     env = {**SLURMD, "BASH_ENV": str(trap), "ENV": str(trap), "LD_PRELOAD": "libm.so.6"}
     # The outer bash is slurmd's to start; the tool's is ours, and must not read it again.
     assert run(text, env).stdout.decode().splitlines() == ["trapped", "||"]
 
 
 def test_functions_of_the_parent_are_not_the_tools(tmp_path: Path) -> None:
-    text = render(tool("#!/bin/bash\nhelper\n"), setting(tmp_path), [Task(0, {})])
+    text = render(tool("#!/bin/bash\nhelper\n"), setting(tmp_path), [task(0, {})])
     done = run(text, POLLUTED)
     assert (done.returncode, done.stdout) == (127, b"")
 
 
 def test_what_slurm_tells_a_job_reaches_it_whole(tmp_path: Path) -> None:
     env = {**SLURMD, "SLURM_JOB_NAME": "a 'b'\n$(id)", "SLURM_X": ""}
-    found = environment_of(render(tool(), setting(tmp_path), [Task(0, {})]), env)
+    found = environment_of(render(tool(), setting(tmp_path), [task(0, {})]), env)
     assert (found["SLURM_JOB_NAME"], found["SLURM_X"]) == ("a 'b'\n$(id)", "")
 
 
 def test_filesystems_are_named_to_the_tool(tmp_path: Path) -> None:
     filesystems = [Filesystem("scratch", "/fs/a b"), Filesystem("my-data.2", "/fs/$x")]
     made = setting_for(tool(), "b1", {}, filesystems, tmp_path)
-    found = environment_of(render(tool(), made, [Task(0, {})]))
+    found = environment_of(render(tool(), made, [task(0, {})]))
     assert found["SLURMBATCH_FS_SCRATCH"] == "/fs/a b"
     assert found["SLURMBATCH_FS_MY_DATA_2"] == "/fs/$x"
 
@@ -244,7 +244,7 @@ def test_only_declared_arguments_become_variables(tmp_path: Path) -> None:
 
 
 def output(text: str, tmp_path: Path) -> str:
-    done = run(render(tool(text), setting(tmp_path, {"WHO": "it's me"}), [Task(0, {})]))
+    done = run(render(tool(text), setting(tmp_path, {"WHO": "it's me"}), [task(0, {})]))
     assert done.returncode == 0, done.stderr
     return done.stdout.decode()
 
@@ -275,7 +275,7 @@ def test_a_long_script_with_anything_in_it_survives(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "echo\n", "#!sh\n", "#! \n", "# !/bin/sh\n", "\n#!/bin/sh"])
 def test_a_script_without_an_interpreter_is_refused(text: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="must start with #!"):
-        render(tool(text), setting(tmp_path), [Task(0, {})])
+        render(tool(text), setting(tmp_path), [task(0, {})])
 
 
 @pytest.mark.parametrize("name", ["tool", "with space", "q'uote", "$HOME", "-dash"])
@@ -284,25 +284,25 @@ def test_a_tool_can_be_a_program(tmp_path: Path, name: str) -> None:
     program.write_text('#!/bin/sh\necho "$#:$WHO"\n')
     program.chmod(0o755)
     made = tool(path=str(program))
-    done = run(render(made, setting(tmp_path, {"WHO": "x y"}), [Task(0, {})]))
+    done = run(render(made, setting(tmp_path, {"WHO": "x y"}), [task(0, {})]))
     assert done.stdout.decode() == "0:x y\n"
 
 
 def test_a_program_that_is_missing_is_said_to_be(tmp_path: Path) -> None:
-    done = run(render(tool(path="/nonexistent/tool"), setting(tmp_path), [Task(0, {})]))
+    done = run(render(tool(path="/nonexistent/tool"), setting(tmp_path), [task(0, {})]))
     assert done.returncode == 127
     assert b"/nonexistent/tool" in done.stderr
 
 
 @pytest.mark.parametrize("code", [0, 1, 3, 126, 127, 137, 255])
 def test_the_exit_code_is_the_tools(tmp_path: Path, code: int) -> None:
-    text = render(tool(f"#!/bin/sh\nexit {code}\n"), setting(tmp_path), [Task(0, {})])
+    text = render(tool(f"#!/bin/sh\nexit {code}\n"), setting(tmp_path), [task(0, {})])
     assert run(text).returncode == code
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV, signal.SIGUSR1])
 def test_a_signal_that_ends_the_tool_ends_the_job(tmp_path: Path, number: signal.Signals) -> None:
-    text = render(tool(f"#!/bin/sh\nkill -{int(number)} $$\n"), setting(tmp_path), [Task(0, {})])
+    text = render(tool(f"#!/bin/sh\nkill -{int(number)} $$\n"), setting(tmp_path), [task(0, {})])
     assert run(text).returncode == -number
 
 
@@ -312,7 +312,7 @@ def test_a_signal_that_ends_the_tool_ends_the_job(tmp_path: Path, number: signal
 def test_nothing_of_the_users_stands_where_sbatch_looks_for_options(tmp_path: Path) -> None:
     evil = "#!/bin/sh\n#SBATCH --job-name=evil\necho\n"
     shared = {"V": "\n#SBATCH --uid=0\n"}
-    lines = render(tool(evil), setting(tmp_path, shared), [Task(0, shared)]).split("\n")
+    lines = render(tool(evil), setting(tmp_path, shared), [task(0, shared)]).split("\n")
     assert lines[0] == "#!/bin/bash"
     # sbatch(1): it stops at the first line that is neither a comment nor blank.
     assert re.match(r"[a-z]", lines[1])
@@ -321,8 +321,8 @@ def test_nothing_of_the_users_stands_where_sbatch_looks_for_options(tmp_path: Pa
 # --- splitting ------------------------------------------------------------------------------------
 
 
-def tasks_of(sizes: Sequence[int]) -> list[Task]:
-    return [Task(index, {"V": "x" * size}) for index, size in enumerate(sizes)]
+def tasks_of(sizes: Sequence[int]) -> list[str]:
+    return [task(index, {"V": "x" * size}) for index, size in enumerate(sizes)]
 
 
 @given(st.lists(st.integers(0, 3000), max_size=60), st.integers(1, 20), st.integers(4000, 9000))
@@ -347,7 +347,7 @@ def test_split_covers_all_in_order_under_the_limit(
 
 
 def test_split_counts_bytes_not_letters() -> None:
-    made, tasks = setting(Path("/w")), [Task(n, {"V": "🧪" * 500}) for n in range(20)]
+    made, tasks = setting(Path("/w")), [task(n, {"V": "🧪" * 500}) for n in range(20)]
     counts = list(split(tool(), made, tasks, max_tasks=1000, max_bytes=8000))
     at = 0
     for count in counts:

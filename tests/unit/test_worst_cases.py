@@ -850,15 +850,15 @@ class TestPatience:
 
     def test_one_array_s_trouble_is_no_other_s(self, world: World) -> None:
         poison = world.post(1)
-        real = world.store.arrays.arguments
+        real = world.store.arrays.fixed_args
         pk = world.store.arrays.of_batch(poison)[0].pk
 
-        def arguments(wanted: int) -> Any:
+        def fixed_args(wanted: int) -> Any:
             if wanted == pk:
                 raise ZeroDivisionError
             return real(wanted)
 
-        world.store.arrays.arguments = arguments  # type: ignore[method-assign]
+        world.store.arrays.fixed_args = fixed_args  # type: ignore[method-assign]
         other = world.post(1, caller=BOB)
         world.until_ended(other, caller=BOB)
         assert "internal error" in world.job(poison).reason
