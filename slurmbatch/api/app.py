@@ -9,7 +9,7 @@ from typing import Any
 
 import falcon
 
-from slurmbatch.api import middleware, openapi, operations, problems
+from slurmbatch.api import middleware, operations, problems
 from slurmbatch.api.ports import Batches, Identity, Keyring, Readiness
 from slurmbatch.api.resources.batches import BatchList, Cancellation, OneBatch, Repetition
 from slurmbatch.api.resources.catalogue import FilesystemList, OneTool, ToolList
@@ -71,7 +71,7 @@ def create_app(
         "/keys/{key_id}": OneKey(keyring),
         "/healthz": Health(readiness),
         "/readyz": Ready(readiness),
-        "/openapi.json": Document(openapi.document()),
+        "/openapi.json": Document(),
         "/docs": Index("slurmbatch.api.page"),
         "/docs/{file}": Parts("slurmbatch.api.page"),
         "/ui": WithSlash(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import cache
 
 import falcon
 
@@ -44,8 +44,13 @@ class Ready(Readable):
 class Document(Readable):
     """/openapi.json"""
 
-    def __init__(self, document: dict[str, Any]) -> None:
-        self._document = render.json_bytes(document)
-
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        render.send_bytes(req, resp, self._document)
+        render.send_bytes(req, resp, _document())
+
+
+@cache
+def _document() -> bytes:
+    """Made when it is first asked for: neither it nor what it is made of delays the start."""
+    from slurmbatch.api import openapi
+
+    return render.json_bytes(openapi.document())
