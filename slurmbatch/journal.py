@@ -58,6 +58,7 @@ _SHORT = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _SECRET_KEYS = frozenset(("authorization", "token", "secret", "password", "api_key"))
 _SECRETS = re.compile(
     r"(?P<key>sbk_[a-z2-7]{12})_[A-Za-z0-9_-]+|eyJ[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_-]*)+"
+    r"|MUNGE:[A-Za-z0-9+/=]+"
 )
 
 
@@ -119,7 +120,7 @@ def line(at: float, level: str, event: str, fields: Mapping[str, object]) -> str
         hidden = key.lower() in _SECRET_KEYS
         pairs.append(f"{_NOT_IN_KEY.sub('_', key)}={'[hidden]' if hidden else _value(value)}")
     text = " ".join(pairs)
-    if "sbk_" in text or "eyJ" in text:
+    if "sbk_" in text or "eyJ" in text or "MUNGE:" in text:
         text = _SECRETS.sub(lambda found: f"{found['key'] or ''}[hidden]", text)
     return text
 

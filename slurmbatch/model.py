@@ -86,7 +86,8 @@ class Caller:
     """Who asks. `credential` names the key or the token's issuer, for logs; it is no secret.
 
     `scopes`: what they may do with it. `key_id`: of the API key, if it is one, which stops to work
-    at `expires_at`. `remote`: the address that the request came from.
+    at `expires_at`. `remote`: the address that the request came from. `once`: the
+    credential is used up with this.
     """
 
     user_id: str
@@ -95,6 +96,7 @@ class Caller:
     key_id: str = ""
     expires_at: float | None = None
     remote: str = field(default="", compare=False)
+    once: bool = field(default=False, compare=False)
 
     @property
     def is_admin(self) -> bool:

@@ -25,10 +25,11 @@ class NotLoggedIn(ClientError):
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """One service, and the key to it."""
+    """One service, and the key to it; `made_here`: by `slurmbatch login`, for this profile."""
 
     url: str
     key: str = field(repr=False)
+    made_here: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,10 @@ def save(file: Path, profiles: Profiles) -> None:
 
 
 def _read(stored: Any) -> Profiles:
-    found = {name: Profile(each["url"], each["key"]) for name, each in stored["profiles"].items()}
+    found = {
+        name: Profile(each["url"], each["key"], each.get("made_here", False))
+        for name, each in stored["profiles"].items()
+    }
     return Profiles(stored["current"], found)
 
 

@@ -23,6 +23,7 @@ from slurmbatch.config.schema import (
     JwtIssuer,
     Log,
     Metrics,
+    MungeLogin,
     Server,
     SettingsFile,
     Slurm,
@@ -64,6 +65,7 @@ class Auth:
     key_days: int = 365
     admins: tuple[str, ...] = ()
     admin_groups: tuple[str, ...] = ()
+    munge: MungeLogin = field(default_factory=MungeLogin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ class _Loader:
             server=file.server,
             store=file.store,
             slurm=file.slurm,
-            auth=Auth(issuers, **file.auth.model_dump(exclude={"jwt"})),
+            auth=_auth(file.auth, issuers),
             webhooks=webhooks,
             log=file.log,
             metrics=file.metrics,
@@ -283,6 +285,10 @@ def _tables(raw: dict[str, Any], array: str) -> list[dict[str, Any]]:
     """The tables of an array in a file that may have mistakes."""
     listed = raw.get(array)
     return [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+
+
+def _auth(section: schema.Auth, issuers: tuple[Issuer, ...]) -> Auth:
+    return Auth(issuers, section.key_days, section.admins, section.admin_groups, section.munge)
 
 
 def _filesystem(table: FilesystemTable) -> model.Filesystem:

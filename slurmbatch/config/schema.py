@@ -293,6 +293,26 @@ class JwtIssuer(Section):
         yield from rule_mistakes(self.user_pattern, self.users)
 
 
+class MungeLogin(Section):
+    """Who has an account on the cluster comes in with it, by munge: for `slurmbatch login` on one
+    of its machines. Off without `urls`.
+    """
+
+    urls: Texts = Field(
+        default=(),
+        description=(
+            "The addresses of this service, as users log in to it. A credential has to be made for "
+            "one of them."
+        ),
+        examples=[["https://slurmbatch.example.org"]],
+    )
+    socket: AbsolutePath | None = Field(
+        default=None,
+        description="The socket of munged. Left out: the usual one.",
+        examples=["/run/munge/munge.socket.2"],
+    )
+
+
 class Auth(Section):
     """Who may come in, besides those with an API key."""
 
@@ -317,6 +337,7 @@ class Auth(Section):
         le=36_500,
         description="Days for which an API key lasts at most that users make for themselves.",
     )
+    munge: MungeLogin = MungeLogin()
     jwt: Annotated[tuple[JwtIssuer, ...], Field(strict=False)] = Field(
         default=(), description="The issuers of tokens."
     )

@@ -13,7 +13,9 @@ from slurmbatch.identity import Identity
 from slurmbatch.identity.admins import Admins
 from slurmbatch.identity.jwks import Remotes
 from slurmbatch.identity.keyring import Keyring
+from slurmbatch.identity.munge import Munge
 from slurmbatch.identity.uses import Uses
+from slurmbatch.slurm.unmunge import Unmunge
 from slurmbatch.store import COMMAND_LINE, Store
 from slurmbatch.worker import Worker
 
@@ -36,6 +38,7 @@ class Access:
         self._uses = Uses(store.keys)
         self._told = store.audit.newest()
         self._remotes = Remotes()
+        self._munge = Munge()
         self.identity = Replaceable(self._identity(settings))
         self.keyring = Replaceable(self._keyring(settings))
         self.workers = (
@@ -72,8 +75,16 @@ class Access:
         )
         return Identity(
             self._store.keys, issuers, uses=self._uses, is_admin=admins.is_one,
-            published=published,
+            published=published, munge=self._munge_of(settings),
         )  # fmt: skip
+
+    def _munge_of(self, settings: Settings) -> Munge:
+        """The one that there is, as long as the settings say the same: it knows what was used."""
+        wanted = settings.auth.munge
+        made = Munge(wanted.urls, Unmunge(wanted.socket))
+        if (made.urls, made.unmunge) != (self._munge.urls, self._munge.unmunge):
+            self._munge = made
+        return self._munge
 
     def _keyring(self, settings: Settings) -> Keyring:
         return Keyring(self._store.keys, settings.auth.key_days)

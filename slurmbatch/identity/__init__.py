@@ -1,4 +1,4 @@
-"""From the Authorization header to the Caller: API keys, and JSON Web Tokens.
+"""From the Authorization header to the Caller: API keys, JSON Web Tokens, munge credentials.
 
 Every failure is the same to the caller. What was wrong stands in the log, without the credential.
 """
@@ -13,6 +13,7 @@ from slurmbatch import journal
 from slurmbatch.errors import Unauthenticated
 from slurmbatch.identity import apikeys
 from slurmbatch.identity.apikeys import USER_ID, Keys, new_key
+from slurmbatch.identity.munge import Munge
 from slurmbatch.identity.refusal import Refused
 from slurmbatch.identity.tokens import Issuer, KeySource, Tokens
 from slurmbatch.identity.uses import Uses
@@ -39,12 +40,14 @@ class Identity:
         uses: Uses | None = None,
         is_admin: Callable[[str], bool] = _nobody,
         published: Mapping[str, KeySource] | None = None,
+        munge: Munge | None = None,
     ) -> None:
         self._store = store
         self._tokens = Tokens({each.issuer: each for each in issuers}, published or {})
         self._clock = clock
         self._uses = uses
         self._is_admin = is_admin
+        self._munge = munge or Munge()
 
     def authenticate(self, header: str | None) -> Caller:
         """The caller that an Authorization header stands for; raises Unauthenticated."""
@@ -56,7 +59,9 @@ class Identity:
             raise Unauthenticated from None
 
     def known(self, header: str | None) -> Caller | None:
-        """The same, and None where `authenticate` raises; nothing is logged."""
+        """The same, and None where `authenticate` raises; nothing is logged, nor used up."""
+        if header is None or header.lstrip(" \t")[:6].lower() == "munge ":
+            return None
         try:
             return self._caller(header or "")
         except Refused:
@@ -73,9 +78,11 @@ class Identity:
         scheme, _, rest = header.strip(" \t").partition(" ")
         bearer = scheme.lower() == "bearer"
         credential = rest.strip(" \t") if bearer else scheme
+        if scheme.lower() == "munge":
+            return self._munge.caller_of(rest.strip(" \t"))
         found = apikeys.parse(credential)
         if found and (bearer or not rest):
             return apikeys.caller_of(self._store, *found, self._clock(), self._uses)
         if not bearer:
-            raise Refused("neither an API key nor a Bearer token")
+            raise Refused("neither an API key, a Bearer token nor a munge credential")
         return self._tokens.caller_of(credential, self._clock())

@@ -102,6 +102,17 @@ def run(service: Fake, monkeypatch: pytest.MonkeyPatch) -> Any:
     return call
 
 
+@pytest.fixture
+def munge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A munge that notes what it is asked for."""
+    shim, noted = tmp_path / "bin" / "munge", tmp_path / "bin" / "noted"
+    shim.parent.mkdir()
+    shim.write_text(f'#!/bin/sh\necho "$@" > {noted}\necho MUNGE:AwQF:\n')
+    shim.chmod(0o755)
+    monkeypatch.setenv("PATH", str(shim.parent))
+    return noted
+
+
 def call(*words: str, given: str | bytes | None = None) -> Result:
     result = CliRunner().invoke(main, words, input=given, catch_exceptions=False)
     assert "\x1b" not in result.output
@@ -119,6 +130,82 @@ class TestLogin:
         assert "sbk_lab" not in done.output
         assert call("tools").exit_code == 0
         assert service.asked[1].headers["authorization"] == "sbk_lab"
+
+    def test_by_munge_a_key_is_made_and_given_up_again(
+        self, service: Fake, home: Path, munge: Path
+    ) -> None:
+        made = {"key_id": "k1", "key": "sbk_k1_secret"}
+        service.on("POST /keys", Reply(201, [made]))
+        service.on("DELETE /keys/k1", Reply(200))
+        done = call("login", service.url + "/", "--munge")
+        assert done.exit_code == 0, done.output
+        assert "sbk_k1_secret" not in done.output
+        first, second = service.asked
+        assert first.headers["authorization"] == "Munge MUNGE:AwQF:"
+        assert json.loads(first.body)["name"].startswith("slurmbatch login on ")
+        assert second.headers["authorization"] == "sbk_k1_secret"
+        assert munge.read_text().split() == ["--ttl=60", f"--string=slurmbatch:{service.url}"]
+        gone = call("logout", "--json")
+        assert json.loads(gone.stdout)["revoked"] is True
+        assert service.calls[-1] == "DELETE /keys/k1"
+        assert call("profiles", "--json").stdout.strip() == "[]"
+
+    def test_logging_in_again_revokes_the_key_before(
+        self, service: Fake, home: Path, munge: Path
+    ) -> None:
+        keys = [Reply(201, [{"key_id": f"k{n}", "key": f"sbk_k{n}_x"}]) for n in (1, 2)]
+        service.answers["POST /keys"] = keys
+        service.on("DELETE /keys/k1", Reply(503))  # which must not be in the way
+        for _ in range(2):
+            assert call("login", service.url, "--munge").exit_code == 0
+        deleted = [each for each in service.asked if each.method == "DELETE"]
+        assert {(each.path, each.headers["authorization"]) for each in deleted} == {
+            ("/keys/k1", "sbk_k1_x")
+        }
+
+    @pytest.mark.parametrize("status", [401, 404])
+    def test_a_key_that_works_no_more_is_forgotten(
+        self, service: Fake, home: Path, munge: Path, status: int
+    ) -> None:
+        service.on("POST /keys", Reply(201, [{"key_id": "k1", "key": "sbk_k1_x"}]))
+        assert call("login", service.url, "--munge").exit_code == 0
+        service.on("DELETE /keys/k1", Reply(status, {"title": "No"}))
+        assert call("logout").exit_code == 0
+
+    def test_a_key_that_cannot_be_revoked_is_not_forgotten(
+        self, service: Fake, home: Path, munge: Path
+    ) -> None:
+        service.on("POST /keys", Reply(201, [{"key_id": "k1", "key": "sbk_k1_x"}]))
+        assert call("login", service.url, "--munge").exit_code == 0
+        service.on("DELETE /keys/k1", Reply(500, {"title": "A bug"}))
+        assert call("logout").exit_code == 1
+        assert len(json.loads(call("profiles", "--json").stdout)) == 1
+        done = call("logout", "--keep-key", "--json")
+        assert (done.exit_code, json.loads(done.stdout)["revoked"]) == (0, False)
+
+    def test_a_service_that_takes_no_munge(self, service: Fake, home: Path, munge: Path) -> None:
+        service.on("POST /keys", Reply(401, {"title": "Credentials are needed"}))
+        assert call("login", service.url, "--munge").exit_code == 4
+        assert not (home / "slurmbatch").exists()
+
+    def test_a_munge_that_fails(self, service: Fake, home: Path, munge: Path) -> None:
+        munge.with_name("munge").write_text("#!/bin/sh\necho 'no munged' >&2; exit 6\n")
+        done = call("login", service.url, "--munge")
+        assert (done.exit_code, "no munged" in done.stderr) == (1, True)
+        munge.with_name("munge").unlink()
+        assert "cannot be run here" in call("login", service.url, "--munge").stderr
+        assert service.asked == []
+
+    def test_which_service_may_be_left_out(
+        self, service: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        site = tmp_path / "url"
+        monkeypatch.setattr("slurmbatch.cli.login.SITE", site)
+        done = call("login", given="sbk_key\n")
+        assert (done.exit_code, "Which service?" in done.stderr) == (4, True)
+        site.write_text(f"{service.url}\n")
+        assert call("login", given="sbk_key\n").exit_code == 0
+        assert json.loads(call("profiles", "--json").stdout)[0]["url"] == service.url
 
     def test_keeps_no_key_that_does_not_work(self, service: Fake, home: Path) -> None:
         service.on("GET /tools", Reply(401, {"title": "Credentials are needed"}))
