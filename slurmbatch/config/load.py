@@ -92,6 +92,7 @@ class Settings:
     metrics_token: bytes = field(default=b"", repr=False)
     filesystems: tuple[model.Filesystem, ...] = ()
     tools: Mapping[str, model.Tool] = field(default_factory=lambda: MappingProxyType({}))
+    tools_dir: Path = Path("tools.d")
 
 
 def load(path: Path, *, with_keys: bool = True) -> Settings:
@@ -139,6 +140,7 @@ class _Loader:
             metrics_token=token,
             filesystems=tuple(_filesystem(each) for each in file.filesystems),
             tools=MappingProxyType(tools),
+            tools_dir=self.source.parent / file.tools.dir,
         )
 
     def _mistake(self, file: Path, key: str, text: str) -> None:

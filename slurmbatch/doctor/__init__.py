@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from slurmbatch.config import Settings, load
-from slurmbatch.doctor import canary, machine, people, service, slurm
+from slurmbatch.doctor import canary, machine, people, rights, service, slurm
 from slurmbatch.doctor.finding import OK, WRONG, Finding, wrong
 from slurmbatch.errors import SettingsError
 from slurmbatch.slurm.commands import CommandSlurm
@@ -31,19 +31,25 @@ _CHECKS = (
     _Named("disk", machine.disk),
     _Named("versions", machine.versions),
     _Named("database", machine.database),
+    _Named("head", service.head, ("database",)),
     _Named("daemon", service.daemon),
     _Named("commands", slurm.programs),
     _Named("slurmctld", slurm.controller, ("commands",)),
     _Named("accounting", slurm.accounting, ("slurmctld",)),
+    _Named("rights", rights.rights, ("accounting",)),
     _Named("clocks", slurm.clocks, ("slurmctld",)),
 )
 
 
 def examine(
-    path: Path, slurm_of: Callable[[Settings], CommandSlurm], *, with_canary: float | None = None
+    path: Path,
+    slurm_of: Callable[[Settings], CommandSlurm],
+    *,
+    with_canary: float | None = None,
+    nodes: str | None = None,
 ) -> Iterator[Finding]:
     """All checks, one after the other; what one depends on comes before it. `with_canary`: a job is
-    run too, and waited for so many seconds."""
+    run too, or one on each of the `nodes`, and waited for so many seconds."""
     try:
         settings = load(path)
     except SettingsError as error:
@@ -57,7 +63,7 @@ def examine(
     commands = slurm_of(settings)
     checks = [*_CHECKS]
     if with_canary is not None:
-        checks.append(_Named("canary", canary.check(with_canary), ("slurmctld",)))
+        checks.append(_Named("canary", canary.check(with_canary, nodes), ("slurmctld",)))
     failed: set[str] = set()
     for each in checks:
         if failed & set(each.needs):

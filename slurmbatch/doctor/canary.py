@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 from slurmbatch import script
 from slurmbatch.claims import Claims
 from slurmbatch.config import Settings
-from slurmbatch.doctor.finding import OK, Finding, wrong
+from slurmbatch.doctor.finding import OK, Finding, warning, wrong
 from slurmbatch.errors import SlurmbatchError
 from slurmbatch.logs import JobLog, last_bytes
 from slurmbatch.model import JobReport, SlurmOptions, Tool
@@ -20,9 +21,10 @@ from slurmbatch.places import array_parts, log_parts, log_pattern
 from slurmbatch.slurm.commands import CommandSlurm
 from slurmbatch.slurm.port import SubmitRequest
 
-_TOOL = Tool("canary", "", script='#!/bin/sh\necho "canary on $(hostname)"\n')
-_SENTENCE = b"canary on "
+_TOOL = Tool("canary", "", script='#!/bin/sh\necho "canary at $(date +%s) on $(hostname)"\n')
+_SENTENCE = re.compile(rb"canary at (\d+) on ")
 _PAUSE = 1.0
+_MOST_SKEW = 5.0
 
 
 class _Dead(Exception):
@@ -33,49 +35,94 @@ class _Dead(Exception):
         self.found, self.advice = found, advice
 
 
-def check(seconds: float) -> Callable[[Settings, CommandSlurm], Iterator[Finding]]:
+def check(
+    seconds: float, nodes: str | None = None
+) -> Callable[[Settings, CommandSlurm], Iterator[Finding]]:
+    """One job wherever Slurm likes; or with `nodes`, a list as Slurm has it (`n[1-4]`) or `all`,
+    one on each of these, all at a time."""
+
     def checked(settings: Settings, slurm: CommandSlurm) -> Iterator[Finding]:
-        canary = _Canary(settings, slurm, seconds)
         try:
-            yield Finding("canary", OK, canary.fly())
-        except _Dead as dead:
-            yield wrong("canary", dead.found, dead.advice)
-        except (SlurmbatchError, OSError) as error:
-            yield wrong("canary", str(error), "see slurmctld's log")
+            names = [""] if nodes is None else _expanded(slurm, nodes)
+        except SlurmbatchError as error:
+            yield wrong("canary", str(error), "name nodes as sinfo does")
+            return
+        canaries = [_Canary(settings, slurm, seconds, name) for name in names]
+        try:
+            flying = []
+            for each in canaries:
+                if (yield from _told(each, each.send)):
+                    flying.append(each)
+            for each in flying:
+                yield from _told(each, each.land)
         finally:
-            canary.bury()
+            for each in canaries:
+                each.bury()
 
     return checked
+
+
+def _told(canary: _Canary, do: Callable[[], Iterator[Finding]]) -> Generator[Finding, None, bool]:
+    try:
+        yield from do()
+    except _Dead as dead:
+        yield wrong("canary", canary.about(dead.found), dead.advice)
+        return False
+    except (SlurmbatchError, OSError) as error:
+        yield wrong("canary", canary.about(str(error)), "see slurmctld's log")
+        return False
+    return True
+
+
+def _expanded(slurm: CommandSlurm, nodes: str) -> list[str]:
+    if nodes == "all":
+        return sorted(set(slurm.ask("sinfo", "--noheader", "--Node", "--format=%N").split()))
+    return slurm.ask("scontrol", "show", "hostnames", nodes).split()
 
 
 class _Canary:
     """Under a name that is none of the service's, so that a running daemon leaves it alone."""
 
-    def __init__(self, settings: Settings, slurm: CommandSlurm, seconds: float) -> None:
-        self.slurm, self.until = slurm, time.monotonic() + seconds
+    def __init__(
+        self, settings: Settings, slurm: CommandSlurm, seconds: float, node: str = ""
+    ) -> None:
+        self.slurm, self.node = slurm, node
+        self.until, self.began = time.monotonic() + seconds, time.monotonic()
         self.name = f"slurmbatch-doctor-{secrets.token_hex(8)}"
         self.log_dir = settings.jobs.log_dir
         self.work_dir = settings.jobs.work_dir or Path.home()
         root = settings.jobs.claims_dir
         self.claims = Claims(root) if root else None
         self.job: int | None = None
+        self.released = 0.0
 
-    def fly(self) -> str:
-        began = time.monotonic()
+    def about(self, found: str) -> str:
+        return f"{self.node}: {found}" if self.node else found
+
+    def send(self) -> Iterator[Finding]:
         self._make_directories()
         self.job = self.slurm.submit(self._request()).slurm_job_id
         self._find()
+        self.released = time.time()
         self.slurm.release(self.job)
+        yield from ()
+
+    def land(self) -> Iterator[Finding]:
         row = self._ended()
         if row.state != "COMPLETED":
             raise _Dead(
                 f"job {self.job} ended {row.state} on {row.node_list or 'no node'}",
                 f"scontrol show job {self.job}; slurmd's log on that node",
             )
-        self._look_at_log(row)
+        theirs = self._look_at_log(row)
+        skew = max(self.released - theirs, theirs - time.time(), 0.0)
         self._look_at_claim()
-        took = time.monotonic() - began
-        return f"job {self.job} ran on {row.node_list}, {self._proved()}, in {took:.0f} s"
+        took = time.monotonic() - self.began
+        found = f"job {self.job} ran on {row.node_list}, {self._proved()}, in {took:.0f} s"
+        yield Finding("canary", OK, self.about(found))
+        if skew > _MOST_SKEW:
+            yield warning("canary", f"the clock of {row.node_list} is off by {skew:.0f} s or more",
+                          "run an NTP client there; munge refuses from 300 s on")  # fmt: skip
 
     def bury(self) -> None:
         if self.job is not None:
@@ -106,6 +153,7 @@ class _Canary:
             work_dir=self.work_dir,
             options=SlurmOptions(time_limit=1),
             comment="slurmbatch admin doctor",
+            nodelist=self.node,
         )
 
     def _find(self) -> None:
@@ -129,13 +177,16 @@ class _Canary:
             "wait longer (--canary SECONDS) on a full cluster; else see its reason",
         )
 
-    def _look_at_log(self, row: JobReport) -> None:
+    def _look_at_log(self, row: JobReport) -> float:
+        """The time by the node's clock."""
         job_log = JobLog(self.log_dir, log_parts(self.name, 0, 1, 1), os.getuid())
-        if not self._comes(lambda: last_bytes(job_log, 200).startswith(_SENTENCE)):
+        if not self._comes(lambda: _SENTENCE.match(last_bytes(job_log, 200)) is not None):
             raise _Dead(
                 f"what it printed on {row.node_list} is not in {self.log_dir} here",
                 "jobs.log_dir has to be the same directory on all nodes",
             )
+        said = _SENTENCE.match(last_bytes(job_log, 200))
+        return float(said[1]) if said else self.released
 
     def _look_at_claim(self) -> None:
         claims = self.claims

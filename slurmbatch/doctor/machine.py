@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import shutil
 import sqlite3
 import stat
 import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -21,9 +24,17 @@ from slurmbatch.store import upkeep
 
 _ROOM = 1 << 30
 _SHARE = 0.05
+_RUNS = "what stands there runs as this account"
+_FULL = "make room: with none, new batches get a 507"
 # The least that we are made for; pip sees to it, unless somebody has gone around it.
 _PACKAGES = {"PyJWT": (2, 13), "waitress": (3, 0, 2), "falcon": (4, 4), "peewee": (4, 5)}
 _SQLITE = (3, 37)
+# Two connections that write and checkpoint at the same moment may damage a database in WAL mode.
+_WAL_BUG = ((3, 7, 0), (3, 51, 2))
+# Filesystems on which SQLite's locks, or its write-ahead log, do not work.
+_SHARED_FILESYSTEMS = re.compile(
+    r"nfs4?|cifs|smb3?|smbfs|lustre|gpfs|beegfs|beegfs_nodev|ceph|glusterfs|fuse\.\S+|9p|afs|orangefs"
+)
 
 
 def account(_settings: Settings, _slurm: CommandSlurm) -> Iterator[Finding]:
@@ -59,6 +70,22 @@ def directories(settings: Settings, _slurm: CommandSlurm) -> Iterator[Finding]:
         named["jobs.claims_dir"] = settings.jobs.claims_dir
     for key, directory in named.items():
         yield _directory(key, directory, is_private=key == "store.path")
+    yield from _settings(settings)
+
+
+def _settings(settings: Settings) -> Iterator[Finding]:
+    """Whoever may write them says what runs as this account."""
+    files = [settings.source, settings.tools_dir, *sorted(settings.tools_dir.glob("*.toml"))]
+    for each in (settings.source.parent, *files):
+        with suppress(OSError):
+            status = each.stat()
+            mode = stat.S_IMODE(status.st_mode)
+            if mode & 0o002:
+                found = f"{each} can be written by anybody (mode {mode:04o})"
+                yield wrong("directories", found, f"chmod o-w {each}: {_RUNS}")
+            elif status.st_uid not in (0, os.geteuid()):
+                found = f"{each} belongs to {_name_of(status.st_uid)}"
+                yield warning("directories", found, f"chown root {each}: {_RUNS}")
 
 
 def _directory(key: str, directory: Path, *, is_private: bool) -> Finding:
@@ -93,17 +120,49 @@ def _directory(key: str, directory: Path, *, is_private: bool) -> Finding:
 
 
 def disk(settings: Settings, _slurm: CommandSlurm) -> Iterator[Finding]:
-    for key, path in (
-        ("store.path", settings.store.path.parent),
-        ("jobs.log_dir", settings.jobs.log_dir),
-    ):
-        if path.is_dir():
-            room = shutil.disk_usage(path)
-            found = f"{key}: {room.free / 1e9:.1f} of {room.total / 1e9:.1f} GB are free"
-            if room.free < _ROOM or room.free < _SHARE * room.total:
-                yield warning("disk", found, "make room: with none, new batches get a 507")
-            else:
-                yield Finding("disk", OK, found)
+    places = {
+        "store.path": settings.store.path.parent,
+        "jobs.log_dir": settings.jobs.log_dir,
+        "jobs.claims_dir": settings.jobs.claims_dir,
+        "TMPDIR": Path(tempfile.gettempdir()),
+    }
+    for key, path in places.items():
+        if path is not None and path.is_dir():
+            yield _room(key, path)
+    kind = filesystem_of(settings.store.path.parent)
+    if _SHARED_FILESYSTEMS.fullmatch(kind):
+        yield wrong(
+            "disk",
+            f"store.path is on {kind}",
+            "move it to a local disk: SQLite's locks do not work there, which damages databases",
+        )
+
+
+def _room(key: str, path: Path) -> Finding:
+    room, nodes = shutil.disk_usage(path), os.statvfs(path)
+    found = f"{key}: {room.free / 1e9:.1f} of {room.total / 1e9:.1f} GB are free"
+    # A filesystem that counts no inodes says that it has none.
+    if nodes.f_files and nodes.f_favail < _SHARE * nodes.f_files:
+        return warning("disk", f"{key}: {nodes.f_favail} of {nodes.f_files} inodes are free", _FULL)
+    if room.free < _ROOM or room.free < _SHARE * room.total:
+        return warning("disk", found, _FULL)
+    return Finding("disk", OK, found)
+
+
+def filesystem_of(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
+    """Its kind, such as ext4; "" where that is not told."""
+    kinds: dict[Path, str] = {}
+    with suppress(OSError):
+        for line in mounts.read_text().splitlines():
+            before, _, after = line.partition(" - ")
+            if after:
+                kinds[Path(_unescaped(before.split(" ")[4]))] = after.split(" ")[0]
+    whole = path.resolve()
+    return next((kinds[each] for each in (whole, *whole.parents) if each in kinds), "")
+
+
+def _unescaped(field: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), field)
 
 
 def versions(_settings: Settings, _slurm: CommandSlurm) -> Iterator[Finding]:
@@ -113,6 +172,14 @@ def versions(_settings: Settings, _slurm: CommandSlurm) -> Iterator[Finding]:
         OK,
         f"slurmbatch {__version__}, Python {python}, SQLite {sqlite3.sqlite_version}",
     )
+    if _WAL_BUG[0] <= sqlite3.sqlite_version_info <= _WAL_BUG[1]:
+        yield Finding(
+            "versions",
+            OK,
+            f"SQLite {sqlite3.sqlite_version} has the WAL-reset bug (3.7.0 to 3.51.2), which "
+            "slurmbatch keeps clear of: one connection writes and checkpoints. Nothing else may "
+            "(Litestream, sqlite3 by hand)",
+        )
     if sqlite3.sqlite_version_info < _SQLITE:
         yield wrong(
             "versions",

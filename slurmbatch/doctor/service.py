@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import httpx
 
+from slurmbatch import headship
 from slurmbatch.config import Settings
-from slurmbatch.doctor.finding import OK, Finding, warning
+from slurmbatch.doctor.finding import OK, Finding, warning, wrong
+from slurmbatch.errors import SlurmbatchError
 from slurmbatch.slurm.commands import CommandSlurm
+from slurmbatch.store import open_store
 
 _HINT = "systemctl status slurmbatch; its log says more"
 
@@ -33,6 +37,29 @@ def daemon(settings: Settings, _slurm: CommandSlurm) -> Iterator[Finding]:
         down = [name for name in ("database", "slurmctld") if not told.get(name, {}).get("ok")]
         yield warning("daemon", f"{where} is not ready: {', '.join(down) or 'no look yet'}", _HINT)
     yield from _settings(told.get("settings") or {})
+
+
+def head(settings: Settings, _slurm: CommandSlurm) -> Iterator[Finding]:
+    """Which of several head nodes may act, and whether it is the one with this database."""
+    if not settings.store.path.exists():
+        return
+    try:
+        with closing(open_store(settings.store.path, exclusive=False)) as store:
+            there = headship.read(headship.path_of(settings.jobs.log_dir, store.instance))
+            known = (store.recall(headship.KEY) or "").split()
+    except (SlurmbatchError, OSError) as error:
+        yield warning("head", str(error), "see the checks of directories and the database")
+        return
+    if there is None:
+        yield Finding("head", OK, "no daemon was started on this database yet")
+    elif there.token in known or headship.TAKES_OVER in known:
+        yield Finding("head", OK, f"{there.host} is the head, since {there.since}")
+    else:
+        yield wrong(
+            "head",
+            f"{there}: no daemon starts on this database, which is an old copy",
+            "if that one is down for good: slurmbatch admin take-over",
+        )
 
 
 def _settings(told: dict[str, object]) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from slurmbatch.slurm.commands import SYSTEM_PATH, CommandSlurm
 PROGRAMS = ("sbatch", "squeue", "sacct", "scontrol", "scancel", "sdiag")
 _OLDEST = (22, 5)
 _MOST_SKEW = 5.0
+# What munge says of a credential that is too old, or of the future.
+_SKEWED = re.compile(r"(?:expired|rewound) credential", re.IGNORECASE)
 
 
 def programs(settings: Settings, _slurm: CommandSlurm) -> Iterator[Finding]:
@@ -89,7 +92,10 @@ def accounting(_settings: Settings, slurm: CommandSlurm) -> Iterator[Finding]:
         yield wrong(
             "accounting",
             error.detail,
-            "systemctl status slurmdbd; AccountingStorageType in slurm.conf has to be "
+            # slurmdbd's own clock is told nowhere; it shows when munge refuses.
+            "set slurmdbd's clock, and ours, by NTP"
+            if _SKEWED.search(error.detail)
+            else "systemctl status slurmdbd; AccountingStorageType in slurm.conf has to be "
             "accounting_storage/slurmdbd: how jobs ended is known there",
         )
     else:

@@ -151,6 +151,8 @@ def describe(request: SubmitRequest, environment: dict[str, str]) -> dict[str, A
         maybe["time_limit"] = f"{hours:02}:{minutes:02}:00"  # digits alone it does not take
     if request.exclude:
         maybe["excluded_nodes"] = request.exclude
+    if request.nodelist:
+        maybe["required_nodes"] = request.nodelist
     if options.gpus:
         maybe["gres_per_node"] = {"gpu": options.gpus}
     if options.partition:

@@ -161,6 +161,10 @@ class CommandSlurm:
         """As the commands say it: `slurm-wlm 22.05.8`."""
         return self._ask("scontrol", "--version").stdout.strip()
 
+    def ask(self, program: str, *arguments: str) -> str:
+        """What another of Slurm's commands says. Raises SlurmUnreachable."""
+        return self._ask(program, *arguments).stdout
+
     def clock(self) -> float | None:
         """The time by slurmctld's clock, in whole seconds; None where it is not told."""
         found = re.search(r"^sdiag output at .*\((\d+)\)", self._ask("sdiag").stdout, re.MULTILINE)
@@ -266,6 +270,8 @@ def submit_arguments(request: SubmitRequest) -> list[str]:
         maybe.append(f"--time={options.time_limit}")
     if request.exclude:
         maybe.append(f"--exclude={request.exclude}")
+    if request.nodelist:
+        maybe.append(f"--nodelist={request.nodelist}")
     if options.gpus:
         maybe.append(f"--gres=gpu:{options.gpus}")
     for name in ("partition", "account", "qos"):

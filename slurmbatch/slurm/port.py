@@ -15,8 +15,9 @@ class SubmitRequest:
     """One job array, complete. `output` is sbatch's pattern, with `%a` for the task's number.
 
     `licences` are `name:count` per task, `features` all have to be there; `exclude` has the names
-    of nodes that it is not to run on, with commas between. `throttle` is how many of its tasks may
-    run at once. The array is submitted held: nothing of it runs before `release`.
+    of nodes that it is not to run on, with commas between, `nodelist` of the one that it is.
+    `throttle` is how many of its tasks may run at once. The array is submitted held: nothing of it
+    runs before `release`.
     """
 
     tag: str
@@ -32,6 +33,7 @@ class SubmitRequest:
     requeue: bool = False
     comment: str = ""
     exclude: str = ""
+    nodelist: str = ""
     throttle: int | None = None
 
     @property

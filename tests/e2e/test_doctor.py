@@ -18,6 +18,14 @@ pytestmark = pytest.mark.slurm
 
 def ask(box: Sandbox, directory: Path, *options: str) -> tuple[int, dict[str, dict[str, Any]]]:
     """The exit code, and the last finding of each check."""
+    code, last, _ = examined(box, directory, *options)
+    return code, last
+
+
+def examined(
+    box: Sandbox, directory: Path, *options: str
+) -> tuple[int, dict[str, dict[str, Any]], list[dict[str, Any]]]:
+    """The exit code, the last finding of each check, and all findings."""
     for name in ("logs", "claims", "state", "tools.d"):
         (directory / name).mkdir(exist_ok=True, mode=0o700)
     file = directory / "slurmbatch.toml"
@@ -41,9 +49,10 @@ def ask(box: Sandbox, directory: Path, *options: str) -> tuple[int, dict[str, di
         capture_output=True,
         text=True,
         check=False,
-        timeout=200,
+        timeout=300,
     )
-    return done.returncode, {each["check"]: each for each in json.loads(done.stdout)}
+    every = json.loads(done.stdout)
+    return done.returncode, {each["check"]: each for each in every}, every
 
 
 def test_all_is_well_and_the_canary_comes_back(cluster: Sandbox, tmp_path: Path) -> None:
@@ -51,10 +60,25 @@ def test_all_is_well_and_the_canary_comes_back(cluster: Sandbox, tmp_path: Path)
     assert code == 0, found
     assert found["accounting"]["level"] == "ok"
     assert found["clocks"]["level"] == "ok"
+    assert found["rights"]["level"] == "ok"
     assert "released and logged, and made its claim" in found["canary"]["found"]
     assert os.listdir(tmp_path / "logs") == os.listdir(tmp_path / "claims") == []
     # It was no job of the service's, and none of it is left.
     assert "slurmbatch-doctor" not in cluster.run(["squeue", "-h", "-o", "%j %T"]).stdout
+
+
+def test_a_canary_on_each_node(cluster: Sandbox, tmp_path: Path) -> None:
+    named = ["sinfo", "-h", "-N", "-o", "%N"]
+    every_node = sorted(set(cluster.run(named).stdout.split()))
+    # Another test may have left a node of the shared cluster down.
+    nodes = sorted(set(cluster.run([*named, "-r", "-t", "idle,mix,alloc"]).stdout.split()))
+    asked = "all" if nodes == every_node else ",".join(nodes)
+    code, _, every = examined(cluster, tmp_path, "--canary", "180", "--nodes", asked)
+    assert code == 0, every
+    told = [each["found"] for each in every if each["check"] == "canary"]
+    assert [each.split(": ")[0] for each in told] == nodes
+    assert all(f"ran on {node}," in each for node, each in zip(nodes, told, strict=True))
+    assert os.listdir(tmp_path / "logs") == os.listdir(tmp_path / "claims") == []
 
 
 def test_a_canary_that_never_gets_its_turn_is_taken_back(cluster: Sandbox, tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from slurmbatch.cli import main
+from slurmbatch.doctor import machine
+from slurmbatch.headship import KEY, Headship
 from slurmbatch.store import open_store
 
 FACTS = """\
@@ -29,6 +31,7 @@ PROGRAMS = {
     "sacct": "true",
     "sbatch": "exit 1",
     "scancel": "true",
+    "sacctmgr": 'case "$*" in *AdminLevel) echo Operator;; *) echo physics;; esac',
     "sdiag": 'echo "sdiag output at Fri Nov 27 ($(date +%s))"',
 }
 
@@ -90,6 +93,8 @@ def test_where_all_is_well(site: Site) -> None:
         "commands",
         "slurmctld",
         "accounting",
+        "rights",
+        "head",
         "clocks",
     ):
         assert (check, "ok") in found
@@ -169,6 +174,119 @@ def test_limits_that_do_not_go_together(
         site.program("scontrol", f"( {PROGRAMS['scontrol']}\n) | sed '{facts}'")
     assert any(found in each["found"] for each in site.findings()["slurmctld", "warning"])
     assert site.run().exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("facts", "level", "accounts", "found"),
+    [
+        ("PrivateData = jobs,usage", "None", "a", ("warning", "hides of others' jobs: jobs")),
+        ("PrivateData = none", "None", "a", ("ok", "hides no jobs")),
+        ("PrivateData = cloud", "", "a", ("ok", "no user of accounting; PrivateData hides no")),
+        ("PrivateData = jobs", "Administrator", "a", ("ok", "sees all jobs")),
+        ("AccountingStorageEnforce = associations,limits", "None", "", ("wrong", "has none")),
+        ("AccountingStorageEnforce = associations", "None", "physics\nchem",
+         ("ok", "may submit for chem, physics")),
+    ],
+)  # fmt: skip
+def test_what_the_account_may_see_and_do(
+    site: Site, facts: str, level: str, accounts: str, found: tuple[str, str]
+) -> None:
+    site.program("scontrol", PROGRAMS["scontrol"].replace("MaxArray", f"{facts}\nMaxArray", 1))
+    answers = f"case \"$*\" in *AdminLevel) echo '{level}';; *) echo '{accounts}';; esac"
+    site.program("sacctmgr", answers)
+    told = site.findings()["rights", found[0]]
+    assert any(found[1] in each["found"] for each in told), told
+
+
+def test_without_sacctmgr_it_says_so(site: Site) -> None:
+    site.program("sacctmgr", "echo 'slurmdbd is away' >&2; exit 1")
+    (told,) = site.findings()["rights", "warning"]
+    assert "slurmdbd is away" in told["found"]
+
+
+def test_a_credential_of_another_time_is_a_matter_of_clocks(site: Site) -> None:
+    site.program(
+        "sacct", "echo 'sacct: error: Munge decode failed: Expired credential' >&2; exit 1"
+    )
+    (told,) = site.findings()["accounting", "wrong"]
+    assert "NTP" in told["advice"]
+
+
+def test_who_may_write_the_settings_says_what_runs(site: Site) -> None:
+    tool = site.directory / "tools.d/x.toml"
+    tool.write_text('description = "x"\nscript = "#!/bin/sh\\n"\n[hardware]\ncpu = 1\nmemory = 1\n')
+    tool.chmod(0o666)
+    (told,) = site.findings()["directories", "wrong"]
+    assert str(tool) in told["found"]
+    assert f"chmod o-w {tool}" in told["advice"]
+
+
+def test_the_bug_of_this_sqlite_is_told_of(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    for version, is_told in (((3, 51, 2), True), ((3, 51, 3), False), ((3, 40, 1), True)):
+        monkeypatch.setattr(sqlite3, "sqlite_version_info", version)
+        found = site.findings()["versions", "ok"]
+        assert any("WAL-reset bug" in each["found"] for each in found) is is_told
+
+
+MOUNTS = r"""
+22 1 8:1 / / rw shared:1 - ext4 /dev/sda1 rw
+30 22 0:40 / /srv/my\040data rw - nfs4 head:/data rw
+31 30 8:2 / /srv/my\040data/local rw - xfs /dev/sdb rw
+nonsense
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/var/lib/x", "ext4"),
+        ("/srv/my data/deep/er", "nfs4"),
+        ("/srv/my data/local", "xfs"),
+        ("/srv/my data/local/x", "xfs"),
+    ],
+)
+def test_which_filesystem_a_path_is_on(tmp_path: Path, path: str, kind: str) -> None:
+    (tmp_path / "mounts").write_text(MOUNTS.replace("\\\\", "\\"))
+    assert machine.filesystem_of(Path(path), tmp_path / "mounts") == kind
+    assert machine.filesystem_of(Path(path), tmp_path / "none") == ""
+
+
+def test_a_database_on_a_shared_filesystem_is_wrong(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kind, is_wrong in (("nfs4", True), ("lustre", True), ("ext4", False), ("zfs", False)):
+        monkeypatch.setattr(machine, "filesystem_of", lambda *_, kind=kind: kind)
+        told = site.findings().get(("disk", "wrong"), [])
+        assert [each["found"] for each in told] == (
+            [f"store.path is on {kind}"] if is_wrong else []
+        )
+
+
+def test_an_old_copy_of_the_database_is_told_of(site: Site) -> None:
+    database = site.directory / "state/x.sqlite"
+    with closing(open_store(database, exclusive=True)) as store:
+        made = [Headship(site.directory / "logs", store.instance, store.recall, store.remember)
+                for _ in range(2)]  # fmt: skip
+        made[0].take()
+        assert "is the head, since" in site.findings()["head", "ok"][0]["found"]
+        old = store.recall(KEY)
+        made[1].take()
+        store.remember(KEY, str(old))
+    (told,) = site.findings()["head", "wrong"]
+    assert "has taken over" in told["found"]
+    assert "take-over" in told["advice"]
+
+
+def test_nodes_are_for_the_canary(site: Site) -> None:
+    assert site.run("--nodes", "n1").exit_code == 2
+    site.program(
+        "scontrol",
+        f"""[ "$1$2" = showhostnames ] && {{ echo 'bad list' >&2; exit 1; }}
+        {PROGRAMS["scontrol"]}""",
+    )
+    (told,) = json.loads(site.run("--json", "--canary", "5", "--nodes", "n[").stdout)[-1:]
+    assert (told["check"], told["level"]) == ("canary", "wrong")
+    assert "bad list" in told["found"]
 
 
 def test_clocks_that_differ(site: Site) -> None:

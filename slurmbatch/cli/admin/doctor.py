@@ -20,12 +20,19 @@ from slurmbatch.doctor import WRONG, Finding, examine
     metavar="SECONDS",
     help="Run a small job through Slurm, too, and wait so long for its end.",
 )
+@click.option(
+    "--nodes",
+    metavar="NODES",
+    help="With --canary: one such job on each of these (n[1-4]), or on all.",
+)
 @json_option
 @config_option
-def doctor(canary: float | None, as_json: bool, config_path: Path) -> None:
+def doctor(canary: float | None, nodes: str | None, as_json: bool, config_path: Path) -> None:
     """Look at everything that could be wrong, and say what to do. Ends with 1 if something is."""
+    if nodes is not None and canary is None:
+        raise click.UsageError("--nodes is for the canary: say --canary SECONDS, too.")
     findings = []
-    for each in examine(config_path, command_slurm, with_canary=canary):
+    for each in examine(config_path, command_slurm, with_canary=canary, nodes=nodes):
         findings.append(each)
         if not as_json:
             _show(each)
