@@ -89,6 +89,25 @@ class TooLarge(SlurmbatchError):
     """The body is larger than this service accepts."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A limit that was reached: its name, how much it allows, is in use, and was wanted beside."""
+
+    limit: str
+    most: int
+    used: int
+    wanted: int
+
+
+class OverLimit(SlurmbatchError):
+    """A limit of yours is reached for now."""
+
+    def __init__(self, reached: Sequence[Reached], retry_after: int, detail: str) -> None:
+        self.reached = list(reached)
+        self.retry_after = retry_after
+        super().__init__(detail)
+
+
 class UnsupportedMediaType(SlurmbatchError):
     """The body must be application/json."""
 

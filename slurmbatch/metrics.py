@@ -67,6 +67,9 @@ class Metrics:
         )
         for outcome in ("delivered", "failed", "given_up"):
             self._notifications.labels(outcome)  # so that a rule has a 0 to compare with
+        self._refused = self._counter(
+            "requests_over_limit", "Requests that were refused with 429, by the limit.", "limit"
+        )
         # To look a child up by its labels costs more than to count.
         self._answered: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
@@ -93,6 +96,9 @@ class Metrics:
 
     def notification(self, outcome: str) -> None:
         self._notifications.labels(outcome).inc()
+
+    def refused(self, limit: str) -> None:
+        self._refused.labels(limit).inc()
 
     def render(self) -> bytes:
         return generate_latest(self._registry)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
+from slurmbatch.limits import ToolLimits
+
 ArgValue = str | int | float | bool
 
 # The most that Slurm takes as it is meant. More it cuts off without a word: 4294967297 CPUs become
@@ -281,6 +283,7 @@ class Tool:
     requeue: bool = False
     retry: RetryPolicy = RetryPolicy()
     groups: tuple[str, ...] | None = None
+    limits: ToolLimits = field(default_factory=ToolLimits)
 
     def parameter(self, name: str) -> Parameter | None:
         return next((p for p in self.parameters if p.name == name), None)
@@ -330,6 +333,7 @@ class NewBatch:
     notify_on: tuple[str, ...] | None = None
     retry: NewRetryPolicy = NewRetryPolicy()
     max_parallel: int | None = None
+    args_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

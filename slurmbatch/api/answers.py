@@ -390,10 +390,21 @@ class _Problem(TypedDict):
     request_id: str
 
 
+class LimitView(TypedDict):
+    """A limit that is reached: its name, how much it allows, is in use, and was wanted beside."""
+
+    limit: str
+    most: int
+    used: int
+    wanted: int
+
+
 class ProblemView(_Problem, total=False):
-    """RFC 9457. `errors` names every mistake of a body that is not acceptable."""
+    """RFC 9457. `errors` names every mistake of a body that is not acceptable, `limits` each limit
+    that is reached."""
 
     errors: list[FaultView]
+    limits: list[LimitView]
 
 
 Report = Annotated[dict[str, Any], Field(description="How the parts of the service are.")]

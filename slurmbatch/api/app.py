@@ -11,6 +11,7 @@ import falcon
 
 from slurmbatch.api import middleware, operations, problems
 from slurmbatch.api.ports import Batches, Identity, Keyring, Readiness
+from slurmbatch.api.rates import Rate
 from slurmbatch.api.resources.batches import BatchList, Cancellation, OneBatch, Repetition
 from slurmbatch.api.resources.catalogue import FilesystemList, OneTool, ToolList
 from slurmbatch.api.resources.jobs import JobList, OneJob, StatusList
@@ -35,17 +36,21 @@ def create_app(
     succeeded: bool = False,
     seen: middleware.Seen | None = None,
     spool_dir: Path | None = None,
+    requests_per_minute: Callable[[str], int | None] = lambda _: None,
+    refused: Callable[[str], None] | None = None,
 ) -> falcon.App[falcon.Request, falcon.Response]:
     """The whole HTTP side. `spool_dir` is where large bodies wait to be checked.
 
     `draining` says that the service goes down and lets go of connections. It then takes no new
     requests, unless it is `succeeded`: by a process that gets the connections that come from now
-    on, while only this one can answer those that it has. `seen` is told of each answer.
+    on, while only this one can answer those that it has. `seen` is told of each answer, `refused`
+    of each limit that was reached.
     """
     around: list[Any] = [
-        middleware.RequestLog(seen),
+        middleware.RequestLog(seen, refused),
         middleware.Draining(draining, refuses=not succeeded),
         middleware.Authentication(identity),
+        Rate(requests_per_minute),
         middleware.KnownParameters(operations.query_names()),
     ]
     app = App(batches, identity, lambda: not draining(), seen, middleware=around)

@@ -103,6 +103,8 @@ def of_problem(status: int, path: str) -> dict[str, Any]:
         "instance": path.format(**PATHS),
         "request_id": _REQUEST_ID,
     }
+    if kind.name == "over-limit":
+        made["limits"] = [{"limit": "live_jobs", "most": 1000, "used": 990, "wanted": 20}]
     if kind.name == "invalid":
         made["errors"] = [{"pointer": "/hardware/cpu", "detail": "Expected at least 1, not 0."}]
     return made

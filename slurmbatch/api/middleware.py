@@ -37,11 +37,14 @@ Seen = Callable[[str, str, int, float], None]
 class RequestLog:
     """Gives each request an id, each response the headers that all have, and writes one line.
 
-    `seen` is told of each answer: method, route, code and seconds.
+    `seen` is told of each answer: method, route, code and seconds; `refused`, of each limit that
+    was reached.
     """
 
-    def __init__(self, seen: Seen | None = None) -> None:
-        self._seen = seen
+    def __init__(
+        self, seen: Seen | None = None, refused: Callable[[str], None] | None = None
+    ) -> None:
+        self._seen, self._refused = seen, refused
 
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
         # A request that has waited comes again, as it was.
@@ -59,6 +62,8 @@ class RequestLog:
             return
         if self._seen is not None:
             _tell(self._seen, req, resp)
+        for limit in getattr(req.context, "limits", ()) if self._refused else ():
+            self._refused(limit)  # type: ignore[misc]
         resp.set_header("X-Request-Id", getattr(req.context, "request_id", ""))
         resp.set_header("X-Content-Type-Options", "nosniff")
         if resp.get_header("Cache-Control") is None:

@@ -32,12 +32,16 @@ _HEADERS = {
     "Allow": "The methods that are there.",
     "WWW-Authenticate": "Bearer",
     "Retry-After": "Seconds after which to try again.",
+    "RateLimit-Limit": "Requests that you may send in a minute, where there is a limit.",
+    "RateLimit-Remaining": "How many of them are left.",
+    "RateLimit-Reset": "Seconds until all of them are there again; with none left, until one is.",
 }
 _PROBLEM_HEADERS = {
     401: ("WWW-Authenticate",),
     403: ("WWW-Authenticate",),
     405: ("Allow",),
     416: ("Content-Range",),
+    429: ("Retry-After", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
     503: ("Retry-After",),
 }
 _OF_ALL = (405, 500, 503)
@@ -137,7 +141,7 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
 def _responses(operation: Operation, schemas: _Schemas) -> dict[int, Any]:
     example = examples.of_answers().get(operation.name)
     found = {status: _success(each, schemas, example) for status, each in operation.answers.items()}
-    own = operation.problems if operation.public else (401, 403, *operation.problems)
+    own = operation.problems if operation.public else (401, 403, 429, *operation.problems)
     problem = schemas.of(answers.ProblemView)
     for status in sorted({*own, *_OF_ALL}):
         found[status] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -38,6 +39,7 @@ KINDS: dict[type[errors.SlurmbatchError], Kind] = {
     errors.TooLarge: Kind(413, "too-large", "The body is too large"),
     errors.UnsupportedMediaType: Kind(415, "unsupported-media-type", "Unsupported media type"),
     errors.RangeNotSatisfiable: Kind(416, "range-not-satisfiable", "Range not satisfiable"),
+    errors.OverLimit: Kind(429, "over-limit", "A limit is reached"),
     errors.Invalid: Kind(422, "invalid", "Some fields are not acceptable"),
     errors.KeyReused: Kind(422, "key-reused", "The Idempotency-Key was used before"),
     errors.RefusedBySlurm: Kind(422, "refused-by-slurm", "Slurm refused the batch"),
@@ -91,15 +93,20 @@ def _on_ours(
         return
     if kind.status >= 500:
         log.warning("request failed", error=error.detail, cause=str(error.__cause__ or ""))
-    members = {}
+    members: dict[str, Any] = {}
     if isinstance(error, errors.Invalid):
         members["errors"] = [
             {"pointer": fault.pointer, "detail": fault.detail} for fault in error.faults
         ]
+    if isinstance(error, errors.OverLimit):
+        members["limits"] = [asdict(each) for each in error.reached]
+        req.context.limits = [each.limit for each in error.reached]
     send(resp, problem(req, kind, error.detail, **members), _headers(error, kind))
 
 
 def _headers(error: errors.SlurmbatchError, kind: Kind) -> dict[str, str]:
+    if isinstance(error, errors.OverLimit):
+        return {"Retry-After": str(error.retry_after)}
     if isinstance(error, errors.RangeNotSatisfiable):
         return {"Content-Range": f"bytes */{error.size}"}
     if isinstance(error, errors.Forbidden):

@@ -35,6 +35,7 @@ from slurmbatch.model import (
     NewBatch,
     NewRetryPolicy,
 )
+from slurmbatch.spool import compact
 from slurmbatch.targets import MAX_URL
 
 CLOSED = ConfigDict(strict=True, extra="forbid")
@@ -230,6 +231,7 @@ def read_batch(value: object) -> tuple[NewBatch, list[Fault]]:
         name=pick("name") or "",
         fixed_args=good_arguments(pick("fixed_args"), "/fixed_args", wrong),
         variable_args=[] if "/variable_args" in wrong else variable.rows,
+        args_bytes=variable.bytes + _bytes_of(pick("fixed_args")),
         filesystems=None if filesystems is None else tuple(filesystems),
         cpu=pick("hardware", "cpu"),
         memory=pick("hardware", "memory"),
@@ -285,6 +287,10 @@ def shape_faults(
 def _fixed_faults(body: Mapping[str, Any]) -> Iterator[Fault]:
     if "fixed_args" in body:
         yield from argument_faults(body["fixed_args"], "/fixed_args")
+
+
+def _bytes_of(value: Any) -> int:
+    return len(compact(value).encode(errors="replace")) if isinstance(value, dict) else 0
 
 
 def _variable(body: Mapping[str, Any]) -> VariableArgs:

@@ -13,7 +13,7 @@ from typing import Any
 
 from slurmbatch.errors import Fault, Invalid
 from slurmbatch.model import ArgValue
-from slurmbatch.spool import Spool
+from slurmbatch.spool import Spool, compact
 
 MAX_FAULTS = 100
 NO_TEXT = "Expected text without the character U+0000 and without lone surrogates."
@@ -33,7 +33,7 @@ class VariableArgs:
         self.rows: list[Mapping[str, ArgValue]] | Spool = []
         self.faults: list[Fault] = []
         self._make_spool, self._most = make_spool, most
-        self._count = self._size = 0
+        self._count = self._size = self.bytes = 0
 
     def append(self, element: Any, size: int = 0) -> None:
         """`size`: of its text."""
@@ -51,12 +51,14 @@ class VariableArgs:
             self.rows.close()
 
     def _keep(self, element: Any, size: int) -> None:
-        if not _is_plain(element):
+        if not (plain := _is_plain(element)):
             pointer = f"/variable_args/{self._count - 1}"
             faults = list(islice(argument_faults(element, pointer), MAX_FAULTS - len(self.faults)))
             self.faults += faults
             element = good_arguments(element, pointer, {fault.pointer for fault in faults})
         self._size += size
+        # Of text that is not ASCII there are more bytes; where nobody has told, they are counted.
+        self.bytes += size if plain and size else len(compact(element).encode(errors="replace"))
         many = len(self.rows) >= _IN_MEMORY or self._size > _CHARACTERS_IN_MEMORY
         if many and self._make_spool is not None and isinstance(self.rows, list):
             spool = self._make_spool()

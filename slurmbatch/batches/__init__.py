@@ -7,7 +7,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from slurmbatch.errors import (
 )
 from slurmbatch.health import Health, late_after
 from slurmbatch.journal import get
+from slurmbatch.limits import Bound, Quotas, bounds
 from slurmbatch.logs import JobLog
 from slurmbatch.model import (
     ArgValue,
@@ -73,6 +74,7 @@ class Rules:
     submit_wait: float
     claims_dir: Path | None = None
     poll_late: float = late_after(15.0)
+    quotas: Quotas = field(default_factory=Quotas)
 
 
 class Batches:
@@ -164,6 +166,7 @@ class Batches:
         if not self._has_made(caller, idempotency_key):
             self._refuse_while_drained()
         batch, resolved, arrays, tasks = self._made(caller, new)
+        room = self._bounds(caller, resolved.tool)
         idempotency = Idempotency(idempotency_key, body_hash) if idempotency_key else None
         with self._doorbell.expect(batch.batch_id) as word:
             earlier = self._store.batches.create(
@@ -176,6 +179,8 @@ class Batches:
                 request_id=request_id,
                 act=act_of(caller, batch.created_at, "batch.create", batch.batch_id,
                            request_id=request_id, detail=batch.tool_id),
+                bounds=room,
+                args_bytes=new.args_bytes,
             )  # fmt: skip
             if earlier is not None:
                 return self._made_before(caller, earlier, request_id), False
@@ -194,6 +199,10 @@ class Batches:
     def _has_made(self, caller: Caller, key: str | None) -> bool:
         return key is not None and self._store.batches.has_made(caller.user_id, key)
 
+    def _bounds(self, caller: Caller, tool: Tool) -> tuple[Bound, ...]:
+        limits = self._rules.quotas.of(caller.user_id, self._groups.is_in_any)
+        return bounds(limits, caller.user_id, tool.limits, tool.id)
+
     def _refuse_while_drained(self) -> None:
         drained = self._store.operations.drained()
         if drained is not None:
@@ -208,6 +217,8 @@ class Batches:
         if self._trials is None:
             raise Unavailable("There is no dry run here.")
         batch, resolved, arrays, _ = self._made(caller, new)
+        room = self._bounds(caller, resolved.tool)
+        self._store.batches.require_room(room, batch.n_jobs, new.args_bytes)
         return self._trials.of(
             batch, resolved, arrays, self._offer.filesystems, self._rules.claims_dir
         )
@@ -473,7 +484,9 @@ class Batches:
         key = Idempotency(idempotency_key, body_hash) if idempotency_key else None
         now = self._clock()
         act = act_of(caller, now, "batch.retry", batch_id, request_id=request_id)
-        done = self._store.retries.retry(caller.user_id, batch_id, wanted, how, now, key, act)
+        done = self._store.retries.retry(caller.user_id, batch_id, wanted, how, now, key, act,
+            self._bounds(caller, self._offer.tools[batch.tool_id]),
+        )  # fmt: skip
         if done is None:
             raise NotFound
         self._doorbell.ring()

@@ -10,8 +10,10 @@ from slurmbatch.config.schema import Log
 from slurmbatch.config.section import Section
 
 # Whole tables, the tools' files with them; of other tables, these keys.
-_TABLES = frozenset(("auth", "auth.jwt", "auth.munge", "filesystems", "log", "tools", "webhooks",
-                     "webhooks.hosts"))  # fmt: skip
+_TABLES = frozenset((
+    "auth", "auth.jwt", "auth.munge", "filesystems", "limits", "limits.exceptions", "log", "tools",
+    "webhooks", "webhooks.hosts",
+))  # fmt: skip
 _KEYS = frozenset((
     "jobs.max_jobs_per_batch", "jobs.max_args_bytes", "server.submit_wait", "slurm.array_size",
     "slurm.max_script_bytes", "store.audit_rows", "store.keep_days",

@@ -32,6 +32,7 @@ from slurmbatch.config.schema import (
 from slurmbatch.config.section import Section, mistakes_of, shown
 from slurmbatch.config.toolfile import ToolFile
 from slurmbatch.errors import SettingsError
+from slurmbatch.limits import Exempt, Limits, Quotas
 from slurmbatch.targets import AllowedHost
 
 _TOOL_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -87,6 +88,7 @@ class Settings:
     slurm: Slurm = field(default_factory=Slurm)
     auth: Auth = field(default_factory=Auth)
     webhooks: Webhooks = field(default_factory=Webhooks)
+    limits: Quotas = field(default_factory=Quotas)
     log: Log = field(default_factory=Log)
     metrics: Metrics = field(default_factory=Metrics)
     metrics_token: bytes = field(default=b"", repr=False)
@@ -135,6 +137,7 @@ class _Loader:
             slurm=file.slurm,
             auth=_auth(file.auth, issuers),
             webhooks=webhooks,
+            limits=_quotas(file.limits),
             log=file.log,
             metrics=file.metrics,
             metrics_token=token,
@@ -291,6 +294,14 @@ def _tables(raw: dict[str, Any], array: str) -> list[dict[str, Any]]:
 
 def _auth(section: schema.Auth, issuers: tuple[Issuer, ...]) -> Auth:
     return Auth(issuers, section.key_days, section.admins, section.admin_groups, section.munge)
+
+
+def _quotas(section: schema.Limits) -> Quotas:
+    def limits(table: schema.LimitKeys) -> Limits:
+        return Limits(**table.model_dump(include=set(schema.LimitKeys.model_fields)))
+
+    exempt = (Exempt(limits(each), each.users, each.groups) for each in section.exceptions)
+    return Quotas(limits(section), tuple(exempt))
 
 
 def _filesystem(table: FilesystemTable) -> model.Filesystem:

@@ -115,8 +115,8 @@ def _is_section(annotation: Any) -> bool:
 
 
 def _sample_table(table: Table) -> Iterator[str]:
-    # Who may come in, or be told, is nobody's to give by example: it stands commented out.
-    mark = "#" if table.name.startswith(("auth.", "webhooks.")) else ""
+    # Who may come in, be told, or have more is nobody's to give by example: commented out.
+    mark = "#" if table.name.startswith(("auth.", "limits.", "webhooks.")) else ""
     yield _comment(inspect.getdoc(table.section) or "")
     first, *others = table.section.samples or ({},)
     alternatives = set(table.section.exactly_one) - set(first)

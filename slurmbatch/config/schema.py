@@ -395,6 +395,64 @@ class Webhooks(Section):
             yield missing, f"found {there} without it, expected both or neither"
 
 
+class LimitKeys(Section):
+    """The keys that `[limits]` and its exceptions share."""
+
+    live_jobs: int | None = Field(
+        default=None,
+        ge=0,
+        description="Jobs of one user that have not ended. 0, or left out: no limit.",
+        examples=[100_000],
+    )
+    live_batches: int | None = Field(
+        default=None,
+        ge=0,
+        description="Batches of one user that have not ended. 0, or left out: no limit.",
+        examples=[1000],
+    )
+    stored_bytes: int | None = Field(
+        default=None,
+        ge=0,
+        description=(
+            "Bytes of arguments, as they were sent, of all batches of one user, until those are "
+            "deleted. 0, or left out: no limit."
+        ),
+        examples=[1_000_000_000],
+    )
+    requests_per_minute: int | None = Field(
+        default=None,
+        ge=0,
+        le=6_000_000,
+        description=(
+            "Requests of one user in a minute, as many as that at once; those that are answered "
+            "with 304 do not count. 0, or left out: no limit."
+        ),
+        examples=[6000],
+    )
+
+
+class LimitsException(LimitKeys):
+    """Other limits for some users. Repeat the table for several.
+
+    The first one that names a user, or a group of theirs, counts; what it leaves out is as for all.
+    """
+
+    samples: ClassVar = ({"users": ["portal"], "live_jobs": 0},)
+
+    users: Texts = Field(default=(), description="The users it is for.")
+    groups: Texts = Field(default=(), description="Unix groups whose members it is for.")
+
+    def incoherent(self) -> Iterator[Complaint]:
+        if not self.users and not self.groups:
+            yield "users or groups", "found neither, expected at least one of them"
+
+
+class Limits(LimitKeys):
+    """What one user may take up, and how often they may ask. Tools have limits of their own."""
+
+    exceptions: Annotated[tuple[LimitsException, ...], Field(strict=False)] = ()
+
+
 class Log(Section):
     """What the service itself logs."""
 
@@ -490,6 +548,7 @@ class SettingsFile(Section):
     slurm: Slurm = Slurm()
     auth: Auth = Auth()
     webhooks: Webhooks = Webhooks()
+    limits: Limits = Limits()
     log: Log = Log()
     metrics: Metrics = Metrics()
     tools: Tools = Tools()

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, PlainValidator
 from slurmbatch import model
 from slurmbatch.arguments import problem
 from slurmbatch.config.section import Complaint, Groups, Section, Texts, shown
+from slurmbatch.limits import ToolLimits
 
 MAX_SCRIPT_BYTES = 128 * 1024
 
@@ -259,6 +260,23 @@ class RetryTable(Section):
         return model.RetryPolicy(**{key: getattr(self, key) for key in type(self).model_fields})
 
 
+class ToolLimitsTable(Section):
+    """How much of this tool there may be at a time. What is left out, or 0, is no limit."""
+
+    live_jobs: int | None = Field(
+        default=None, ge=0, description="Its jobs that have not ended, of all users together."
+    )
+    live_batches: int | None = Field(
+        default=None, ge=0, description="Its batches that have not ended, of all users together."
+    )
+    live_jobs_of_a_user: int | None = Field(
+        default=None, ge=0, description="Its jobs that have not ended, of each user."
+    )
+    live_batches_of_a_user: int | None = Field(
+        default=None, ge=0, description="Its batches that have not ended, of each user."
+    )
+
+
 class ToolFile(Section):
     """One tool; its id is the file's name without `.toml`."""
 
@@ -286,6 +304,7 @@ class ToolFile(Section):
     hardware: HardwareTable = HardwareTable()
     slurm: SlurmTable = SlurmTable()
     retry: RetryTable = RetryTable()
+    limits: ToolLimitsTable = ToolLimitsTable()
 
     def tool(self, tool_id: str) -> model.Tool:
         """The same as a word of the domain."""
@@ -300,4 +319,5 @@ class ToolFile(Section):
             requeue=self.requeue,
             retry=self.retry.policy(),
             groups=self.groups,
+            limits=ToolLimits(**dict(self.limits)),
         )

@@ -171,6 +171,7 @@ def _serve(
         batches, access.identity, readiness, keyring=access.keyring,
         max_body_bytes=settings.server.max_body_bytes, draining=drain.is_set,
         succeeded=listener is not None, seen=metrics.request, spool_dir=settings.store.path.parent,
+        requests_per_minute=access.requests_per_minute, refused=metrics.refused,
     )  # fmt: skip
     with Signals() as signals:
         web = Web(app, settings.server, waits, listener)
@@ -264,6 +265,7 @@ def _batches(
         submit_wait=settings.server.submit_wait,
         poll_late=late_after(settings.slurm.poll_interval_most),
         claims_dir=settings.jobs.claims_dir,
+        quotas=settings.limits,
     )
     trials = Trials(
         slurm, health, rules.log_dir, _work_dir(settings), max(1, settings.server.threads // 4)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from slurmbatch import journal
+from slurmbatch.accounts import Groups
 from slurmbatch.config import Settings
 from slurmbatch.daemon.reload import Replaceable
 from slurmbatch.health import Health
@@ -35,6 +36,7 @@ class Access:
     ) -> None:  # fmt: skip
         self._store = store
         self._settings = settings
+        self._groups = Groups()
         self._uses = Uses(store.keys)
         self._told = store.audit.newest()
         self._remotes = Remotes()
@@ -45,6 +47,9 @@ class Access:
             Worker("records", self.tick, INTERVAL, health, seen=seen),
             Worker("jwks", self._remotes.tick, JWKS_INTERVAL, health, seen=seen),
         )
+
+    def requests_per_minute(self, user_id: str) -> int | None:
+        return self._settings.limits.of(user_id, self._groups.is_in_any).requests_per_minute
 
     def adopt(self, settings: Settings) -> None:
         self.identity.now, self.keyring.now = self._identity(settings), self._keyring(settings)

@@ -15,8 +15,9 @@ from typing import NamedTuple
 import peewee
 
 from slurmbatch.errors import Conflict
+from slurmbatch.limits import Bound
 from slurmbatch.model import MAX_MEMORY, MAX_TIME_LIMIT, Act, ArgValue, Gate, Retry
-from slurmbatch.store import audit, summaries
+from slurmbatch.store import audit, room, summaries
 from slurmbatch.store.database import Database, honest_errors
 from slurmbatch.store.holding import hold_back
 from slurmbatch.store.idempotency import Idempotency, earlier, remember
@@ -170,9 +171,11 @@ class Retries:
     def retry(
         self, user_id: str, batch_id: str, wanted: Retry, plan: Plan, now: float,
         idempotency: Idempotency | None = None, act: Act | None = None,
+        bounds: Sequence[Bound] = (),
     ) -> int | None:  # fmt: skip
         """Puts failed jobs back; gives how many, 0 if this key has done so before, None if the
-        caller has no such batch. Raises Conflict where none of the selection has failed, KeyReused.
+        caller has no such batch. Raises Conflict where none of the selection has failed, KeyReused,
+        OverLimit and Invalid where they do not fit under the bounds.
         """
         ready = self._ready(user_id, batch_id, wanted, plan)
         with self._db.write() as db:
@@ -189,6 +192,8 @@ class Retries:
             # What has failed since, or was put back by another request, is cut up anew.
             pieces = ready[1] if ready[0] == groups else _cut(db, batch.pk, groups, plan)
             db.execute_sql("UPDATE batch SET cancelled_at = NULL WHERE pk = ?", (batch.pk,))
+            if bounds:
+                room.require(db, bounds, _room(db, batch.pk, pieces), is_new=False)
             count = put_back(db, batch.pk, pieces, now)
             if act is not None:
                 audit.write(db, replace(act, detail=f"{count} jobs"))
@@ -203,6 +208,12 @@ class Retries:
             batch = _batch(self._db.reader, user_id, batch_id)
             groups = {} if batch is None else _grouped(self._db.reader, batch, wanted, plan.caps)
             return groups, _cut(self._db.reader, batch.pk, groups, plan) if batch else []
+
+
+def _room(db: peewee.SqliteDatabase, batch: int, pieces: Sequence[Piece]) -> Mapping[str, int]:
+    sql = "SELECT finished_at IS NOT NULL FROM batch WHERE pk = ?"
+    has_ended = int(db.execute_sql(sql, (batch,)).fetchone()[0])
+    return {"jobs": sum(len(each.jobs) for each in pieces), "batches": has_ended}
 
 
 def _batch(db: peewee.SqliteDatabase, user_id: str, batch_id: str) -> _Batch | None:

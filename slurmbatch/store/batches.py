@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import peewee
 
 from slurmbatch.errors import SlurmbatchError
+from slurmbatch.limits import Bound
 from slurmbatch.model import (
     Act,
     ArgValue,
@@ -27,8 +28,8 @@ from slurmbatch.model import (
 )
 from slurmbatch.spool import Spool
 from slurmbatch.spool import compact as dumps
-from slurmbatch.store import audit, brief, holding, outbox, staging, summaries
-from slurmbatch.store.database import Database
+from slurmbatch.store import audit, brief, holding, outbox, room, staging, summaries
+from slurmbatch.store.database import Database, honest_errors
 from slurmbatch.store.idempotency import Idempotency, earlier, remember
 from slurmbatch.store.models import ArrayRow, BatchRow, IdempotencyRow, JobRow
 from slurmbatch.store.rows import (
@@ -98,11 +99,14 @@ class Batches:
         idempotency: Idempotency | None = None,
         request_id: str = "",
         act: Act | None = None,
+        bounds: Sequence[Bound] = (),
+        args_bytes: int = 0,
     ) -> str | None:
         """Keeps the batch, its arrays as intents, and its jobs: all or nothing, on the disk.
 
         Gives the id of the batch that the idempotency key made before, and then keeps nothing;
-        None if this one is new. Raises KeyReused if that one had another body.
+        None if this one is new. Raises KeyReused if that one had another body, OverLimit and
+        Invalid where it does not fit under the bounds.
         """
         staged = batch.n_jobs > _JOBS_A_TRANSACTION
         with self._db.write() as db:
@@ -110,10 +114,11 @@ class Batches:
                 before = earlier(db, batch.user_id, idempotency)
                 if before is not None:
                     return before
-                if not staged:
-                    remember(db, batch.user_id, batch.batch_id, idempotency, batch.created_at)
+            room.require(db, bounds, room.of_batch(batch.n_jobs, args_bytes))
+            if idempotency is not None and not staged:
+                remember(db, batch.user_id, batch.batch_id, idempotency, batch.created_at)
             n_blocked = sum(each.n_tasks for each in arrays if each.gates)
-            pk = _insert_batch(db, batch, fixed_args, request_id, n_blocked)
+            pk = _insert_batch(db, batch, fixed_args, request_id, n_blocked, args_bytes)
             if n_blocked or batch.max_parallel is not None:
                 holding.build(db, pk, batch)
             if notify is not None:
@@ -230,6 +235,12 @@ class Batches:
                 told = f"{len(deleted)} batches" if batch_id is None else ""
                 audit.write(db, replace(act, detail=told))
             return len(deleted)
+
+    def require_room(self, bounds: Sequence[Bound], n_jobs: int, args_bytes: int) -> None:
+        """Raises as `create` does where such a batch would not fit. Nothing is kept."""
+        if bounds:
+            with honest_errors():
+                room.require(self._db.reader, bounds, room.of_batch(n_jobs, args_bytes))
 
     # --- reading --------------------------------------------------------------------------------
 
@@ -477,6 +488,7 @@ def _insert_batch(
     fixed: Mapping[str, ArgValue],
     request_id: str,
     n_blocked: int,
+    args_bytes: int,
 ) -> int:
     insert = BatchRow.insert(
         batch_id=batch.batch_id,
@@ -497,6 +509,7 @@ def _insert_batch(
         depends_on=dependencies_json(batch.depends_on),
         retry=policy_json(batch.retry),
         max_parallel=batch.max_parallel,
+        args_bytes=args_bytes,
     )
     return int(insert.bind(db).execute())
 

@@ -318,4 +318,11 @@ CREATE TABLE audit (
 );
 """
 
-MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11, V12, V13)
+# What there is of one user's, for their limits.
+V14 = """
+ALTER TABLE batch ADD COLUMN args_bytes INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX batch_live ON batch (user_id, tool_id) WHERE finished_at IS NULL;
+CREATE INDEX batch_bytes ON batch (user_id, args_bytes) WHERE args_bytes > 0;
+"""
+
+MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11, V12, V13, V14)

@@ -68,6 +68,7 @@ class BatchRow(Model):
     summary = TextField()
     depends_on = TextField()
     max_parallel = IntegerField(null=True)
+    args_bytes = IntegerField()
 
     class Meta:
         table_name = "batch"

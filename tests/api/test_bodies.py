@@ -73,6 +73,7 @@ def test_a_batch_is_made(api: Api, batches: FakeBatches) -> None:
             tool_id="montecarlo-pi", name="pi, 100 seeds", fixed_args={"samples": 1000000},
             variable_args=[{"seed": 1}, {"seed": 2}], filesystems=("scratch",), cpu=1, memory=256,
             time_limit=30, partition="main", account="phys", qos="normal", gpus=0,
+            args_bytes=len('{"samples":1000000}[{"seed": 1}, {"seed": 2}]'),
         )
     ]  # fmt: skip
 

@@ -312,6 +312,7 @@ ERRORS: list[tuple[Exception, int, str]] = [
     (errors.UnsupportedMediaType(), 415, "unsupported-media-type"),
     (errors.RangeNotSatisfiable(7), 416, "range-not-satisfiable"),
     (errors.Invalid([errors.Fault("/x", "no")]), 422, "invalid"),
+    (errors.OverLimit([errors.Reached("live_jobs", 5, 5, 1)], 30, "full"), 429, "over-limit"),
     (errors.KeyReused(), 422, "key-reused"),
     (errors.RefusedBySlurm(), 422, "refused-by-slurm"),
     (errors.Unavailable(), 503, "unavailable"),
@@ -328,7 +329,8 @@ def test_errors(api: Api, batches: FakeBatches, error: Any, status: int, name: s
     assert answer.status_code == status
     assert answer.json["type"] == f"urn:slurmbatch:problem:{name}"
     assert answer.json["detail"] == error.detail
-    assert ("retry-after" in answer.headers) is (status == 503)
+    assert ("retry-after" in answer.headers) is (status in (429, 503))
+    assert ("limits" in answer.json) is (status == 429)
     assert ("errors" in answer.json) is (name == "invalid")
     if status == 416:
         assert answer.headers["content-range"] == "bytes */7"
