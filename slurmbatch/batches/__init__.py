@@ -249,10 +249,13 @@ class Batches:
         return self.get(caller, batch_id)
 
     def _refused(self, caller: Caller, batch_id: str, refusal: str, request_id: str) -> None:
-        if refusal and self._store.batches.withdraw(batch_id, self._clock()):
+        now = self._clock()
+        act = act_of(caller, now, "batch.create", batch_id, outcome="refused",
+                     request_id=request_id, detail=f"by Slurm: {refusal[:200]}")  # fmt: skip
+        if refusal and self._store.batches.withdraw(batch_id, now, act):
             self._doorbell.ring()
-            _log.info("batch withdrawn, Slurm refused it", batch_id=batch_id,
-                      user=caller.user_id, refusal=refusal, request_id=request_id)  # fmt: skip
+            _log.info("batch withdrawn, Slurm refused it", batch_id=batch_id, refusal=refusal,
+                      **who(caller, request_id))  # fmt: skip
             raise RefusedBySlurm(f"Slurm refused the batch: {refusal}")
 
     def _batch(self, caller: Caller, resolved: Resolved) -> Batch:

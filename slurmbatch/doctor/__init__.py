@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from slurmbatch.config import Settings, load
-from slurmbatch.doctor import canary, machine, people, rights, service, slurm
+from slurmbatch.doctor import canary, login, machine, people, rights, service, slurm
 from slurmbatch.doctor.finding import OK, WRONG, Finding, wrong
 from slurmbatch.errors import SettingsError
 from slurmbatch.slurm.commands import CommandSlurm
@@ -27,6 +27,7 @@ class _Named:
 _CHECKS = (
     _Named("account", machine.account),
     _Named("groups", people.groups),
+    _Named("login", login.login),
     _Named("directories", machine.directories),
     _Named("disk", machine.disk),
     _Named("versions", machine.versions),

@@ -14,6 +14,7 @@ def groups(settings: Settings, _slurm: CommandSlurm) -> Iterator[Finding]:
     named = {
         **{f"tool {each.id}": each.groups for each in settings.tools.values()},
         **{f"filesystem {each.id}": each.groups for each in settings.filesystems},
+        "auth.admin_groups": settings.auth.admin_groups,
     }
     missing = [
         (what, group)

@@ -40,26 +40,36 @@ class Unmunge:
 
     def __call__(self, credential: str) -> Vouched:
         """munged itself takes each credential once. Raises NoCredential, Unavailable."""
-        try:
-            done = subprocess.run(
-                self._command(), env={"PATH": SYSTEM_PATH, "LC_ALL": "C"}, cwd="/",
-                input=credential.encode(), capture_output=True, timeout=self.timeout, check=False,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            raise Unavailable("munge gives no answer; try again in a moment.") from None
-        except OSError as error:
-            raise Unavailable(f"munge cannot be asked: {error.strerror}") from None
+        there = [f"--socket={self.socket}"] if self.socket else []
+        done = self._run(
+            ["unmunge", "--numeric", f"--keys={','.join(_KEYS)}", *there], credential.encode()
+        )
         if done.returncode in _TROUBLES:
             raise Unavailable("munge cannot be asked just now; try again in a moment.")
         if done.returncode:
             raise NoCredential(f"unmunge ends with {done.returncode}")
         return read(done.stdout)
 
-    def _command(self) -> list[str]:
+    def try_out(self) -> None:
+        """Makes a credential, and reads it. Raises as a call does."""
+        there = [f"--socket={self.socket}"] if self.socket else []
+        made = self._run(["munge", "--no-input", *there], b"")
+        if made.returncode:
+            raise Unavailable(made.stderr.decode(errors="replace").strip() or "munge fails")
+        self(made.stdout.decode(errors="replace").strip())
+
+    def _run(self, command: list[str], given: bytes) -> subprocess.CompletedProcess[bytes]:
         setpriv = shutil.which("setpriv", path=SYSTEM_PATH)
         wrapper = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
-        there = [f"--socket={self.socket}"] if self.socket else []
-        return [*wrapper, "unmunge", "--numeric", f"--keys={','.join(_KEYS)}", *there]
+        try:
+            return subprocess.run(
+                [*wrapper, *command], env={"PATH": SYSTEM_PATH, "LC_ALL": "C"}, cwd="/",
+                input=given, capture_output=True, timeout=self.timeout, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise Unavailable("munge gives no answer; try again in a moment.") from None
+        except OSError as error:
+            raise Unavailable(f"munge cannot be asked: {error.strerror}") from None
 
 
 def read(output: bytes) -> Vouched:

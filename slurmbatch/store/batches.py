@@ -182,7 +182,7 @@ class Batches:
             with self._db.write() as db:
                 staging.give_up(db)
 
-    def withdraw(self, batch_id: str, now: float) -> bool:
+    def withdraw(self, batch_id: str, now: float, act: Act | None = None) -> bool:
         """Takes back a batch that Slurm refused before its maker was answered, key and all.
 
         It goes the way of a deleted one, so that whatever is under way for it is ended. False, and
@@ -201,6 +201,7 @@ class Batches:
                 (now, batch_id),
             ).fetchall()
             holding.ring(db, [pk for (pk,) in gone])
+            audit.write(db, act)
             return True
 
     def cancel(self, user_id: str, batch_id: str, now: float, act: Act | None = None) -> bool:

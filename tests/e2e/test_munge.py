@@ -260,6 +260,40 @@ def test_a_credential_is_good_once_and_for_any_request(site: Site, users: tuple[
     assert site.ask("GET", "/keys", made[-1].json()[0]["key"]).status_code == 200
 
 
+def test_the_doctor_finds_it_well(site: Site) -> None:
+    command = [sys.executable, "-m", "slurmbatch", "admin", "doctor", "--json"]
+
+    def is_well() -> bool:
+        done = subprocess.run(
+            [*command, "--config", str(site.settings)], capture_output=True, text=True, check=False
+        )
+        found = [each for each in json.loads(done.stdout) if each["check"] == "login"]
+        return [each["level"] for each in found] == ["ok"]
+
+    until("the doctor finds munge well", is_well)
+
+
+def test_no_secret_lies_about(site: Site, users: tuple[str, str]) -> None:
+    """Neither in the log, the database, a copy of it, nor in what anybody sees of the process."""
+    assert site.login(users[0], "login", "--munge", site.url).returncode == 0
+    key, credential = site.key_of(users[0]), site.credential(users[0])
+    secret = key.split("_", 2)[2]
+    for header in (key, f"Bearer {key}", key[:-2] + "AA", f"Munge {credential}", "Munge " + key):
+        site.ask("GET", "/batches", header)
+    copy = site.root / "copy.sqlite"
+    backup = [sys.executable, "-m", "slurmbatch", "admin", "backup", str(copy)]
+    subprocess.run([*backup, "--config", str(site.settings)], check=True, capture_output=True)
+    process = Path(f"/proc/{site.processes['daemon'].pid}")
+    places = [*(site.root / "state").iterdir(), copy, site.root / "daemon.log",
+              process / "cmdline", process / "environ"]  # fmt: skip
+    held = b"".join(each.read_bytes() for each in places)
+    assert users[0].encode() in held
+    for each in (secret, credential, credential[6:60]):
+        assert each.encode() not in held
+    copy.unlink()
+    assert site.login(users[0], "logout").returncode == 0
+
+
 def test_one_that_is_not_as_it_should_be(site: Site, users: tuple[str, str]) -> None:
     user = users[0]
     for wrong in (

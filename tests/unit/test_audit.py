@@ -29,6 +29,7 @@ from slurmbatch.errors import (
     Forbidden,
     Invalid,
     NotFound,
+    RefusedBySlurm,
     StoreFull,
 )
 from slurmbatch.health import Health
@@ -144,6 +145,14 @@ class TestWhatIsKept:
             with pytest.raises((NotFound, Forbidden, Conflict, Invalid)):
                 call()
         assert len(site.trail()) == before
+
+    def test_of_a_batch_that_slurm_refused(self, site: Site) -> None:
+        batch_id = site.make()
+        with pytest.raises(RefusedBySlurm):
+            site.batches._refused(ANNA, batch_id, "no such account", "r-1")
+        newest, made = site.trail(target=batch_id)
+        assert (made.outcome, newest.outcome) == ("done", "refused")
+        assert newest.detail == "by Slurm: no such account"
 
     def test_the_act_and_its_row_are_one(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         batch_id = site.make()

@@ -322,3 +322,24 @@ def test_groups_that_are_not_there_are_told(site: Site) -> None:
     tool.write_text(head.format("no-such-group-here"))
     (told,) = site.findings()["groups", "warning"]
     assert told["found"] == "tool t: there is no group 'no-such-group-here' on this system"
+
+
+def test_how_users_log_in(site: Site) -> None:
+    """What issuers publish, and munge: here there is neither."""
+    assert not [each for each in site.findings() if each[0] == "login"]
+    file = site.directory / "slurmbatch.toml"
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{nobody.getsockname()[1]}/certs"
+        file.write_text(
+            f'{file.read_text()}\n[auth]\nadmin_groups = ["sb-no-such-group"]\n'
+            f'[auth.munge]\nurls = ["https://a"]\nsocket = "{site.directory}/none"\n'
+            '[[auth.jwt]]\nissuer = "https://a"\naudience = "us"\nalgorithms = ["RS256"]\n'
+            f'jwks_url = "{address}"\njwks_http = true\n'
+        )
+        found = site.findings()
+    issuer, munge = found["login", "warning"]
+    assert f"cannot be had from {address}" in issuer["found"]
+    assert "nobody can log in by munge" in munge["found"]
+    (group,) = found["groups", "warning"]
+    assert "auth.admin_groups: there is no group 'sb-no-such-group'" in group["found"]

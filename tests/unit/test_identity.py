@@ -156,21 +156,24 @@ def test_good_claims(identity: Identity, changes: dict[str, Any]) -> None:
     assert identity.authenticate(f"Bearer {signed(claims(**changes))}").user_id
 
 
-@pytest.mark.parametrize(
-    "extra",
-    [
-        {"kid": "../../dev/null"},
-        {"kid": "' OR 1=1 --"},
-        {"jku": "file:///etc/passwd", "x5u": "https://evil.example", "x5c": ["AAAA"]},
-        {"jwk": {"kty": "oct", "k": "AAAA"}},
-    ],
-)
-def test_keys_named_in_the_header_are_not_looked_at(
-    identity: Identity, extra: dict[str, Any]
-) -> None:
-    header = {"alg": "HS256", **extra}
-    assert identity.authenticate(f"Bearer {signed(claims(), header)}").user_id == "anna"
-    refused(identity, f"Bearer {signed(claims(), header, key=b'A' * 32)}")
+class TestKidJkuX5uJwk:
+    """Whatever a token says of keys is not looked at."""
+
+    @pytest.mark.parametrize(
+        "extra",
+        [
+            {"kid": "../../dev/null"},
+            {"kid": "' OR 1=1 --"},
+            {"jku": "file:///etc/passwd", "x5u": "https://evil.example", "x5c": ["AAAA"]},
+            {"jwk": {"kty": "oct", "k": "AAAA"}},
+        ],
+    )
+    def test_keys_named_in_the_header_are_not_looked_at(
+        self, identity: Identity, extra: dict[str, Any]
+    ) -> None:
+        header = {"alg": "HS256", **extra}
+        assert identity.authenticate(f"Bearer {signed(claims(), header)}").user_id == "anna"
+        refused(identity, f"Bearer {signed(claims(), header, key=b'A' * 32)}")
 
 
 # --- tokens that are not -------------------------------------------------------------------------
@@ -207,35 +210,44 @@ BAD_CLAIMS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("changes", BAD_CLAIMS.values(), ids=BAD_CLAIMS.keys())
-def test_bad_claims(identity: Identity, changes: dict[str, Any]) -> None:
-    refused(identity, f"Bearer {signed(claims(**changes))}")
+class TestExpNbfAudIss:
+    """Each missing, of a wrong type, a list, a second too late or too early."""
+
+    @pytest.mark.parametrize("changes", BAD_CLAIMS.values(), ids=BAD_CLAIMS.keys())
+    def test_bad_claims(self, identity: Identity, changes: dict[str, Any]) -> None:
+        refused(identity, f"Bearer {signed(claims(**changes))}")
 
 
-@pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "nOnE", "", None, 0, [], "HS256 "])
-@pytest.mark.parametrize("signature", ["", "AAAA"])
-def test_no_algorithm(identity: Identity, algorithm: Any, signature: str) -> None:
-    for issuer in (SHARED, PUBLIC):
-        body = f"{part({'alg': algorithm})}.{part(claims(iss=issuer.issuer))}"
-        refused(identity, f"Bearer {body}.{signature}")
+class TestAlgNoneAndConfusion:
+    """No algorithm, and those of another family, or of none of the issuer's."""
 
+    @pytest.mark.parametrize(
+        "algorithm", ["none", "None", "NONE", "nOnE", "", None, 0, [], "HS256 "]
+    )
+    @pytest.mark.parametrize("signature", ["", "AAAA"])
+    def test_no_algorithm(self, identity: Identity, algorithm: Any, signature: str) -> None:
+        for issuer in (SHARED, PUBLIC):
+            body = f"{part({'alg': algorithm})}.{part(claims(iss=issuer.issuer))}"
+            refused(identity, f"Bearer {body}.{signature}")
 
-@pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
-def test_the_public_key_is_no_shared_secret(identity: Identity, algorithm: str) -> None:
-    """The old way from RS256 to HS256: sign with what everybody knows."""
-    pem = public_pem(RSA).encode()
-    for key in (pem, pem.strip(), pem.replace(b"\n", b"\r\n")):
-        token = signed(
-            claims(iss=PUBLIC.issuer), {"alg": algorithm}, key, f"sha{algorithm.removeprefix('HS')}"
-        )
-        refused(identity, f"Bearer {token}")
+    @pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
+    def test_the_public_key_is_no_shared_secret(self, identity: Identity, algorithm: str) -> None:
+        """The old way from RS256 to HS256: sign with what everybody knows."""
+        pem = public_pem(RSA).encode()
+        for key in (pem, pem.strip(), pem.replace(b"\n", b"\r\n")):
+            token = signed(
+                claims(iss=PUBLIC.issuer),
+                {"alg": algorithm},
+                key,
+                f"sha{algorithm.removeprefix('HS')}",
+            )
+            refused(identity, f"Bearer {token}")
 
-
-def test_algorithms_that_the_issuer_does_not_use(identity: Identity) -> None:
-    refused(identity, f"Bearer {signed(claims(), {'alg': 'HS512'}, SECRET, 'sha512')}")
-    for algorithm in ("RS512", "PS256"):
-        token = jwt.encode(claims(iss=PUBLIC.issuer), private_pem(RSA), algorithm)
-        refused(identity, f"Bearer {token}")
+    def test_algorithms_that_the_issuer_does_not_use(self, identity: Identity) -> None:
+        refused(identity, f"Bearer {signed(claims(), {'alg': 'HS512'}, SECRET, 'sha512')}")
+        for algorithm in ("RS512", "PS256"):
+            token = jwt.encode(claims(iss=PUBLIC.issuer), private_pem(RSA), algorithm)
+            refused(identity, f"Bearer {token}")
 
 
 def test_keys_of_others(identity: Identity) -> None:
@@ -247,12 +259,15 @@ def test_keys_of_others(identity: Identity) -> None:
     refused(identity, f"Bearer {token}")
 
 
-@pytest.mark.parametrize(
-    "crit", [["exp"], ["b64"], ["made-up"], [], "exp", None, [1], ["b64", "made-up"]]
-)
-def test_extensions_that_are_critical(identity: Identity, crit: Any) -> None:
-    header = {"alg": "HS256", "crit": crit, "made-up": 1}
-    refused(identity, f"Bearer {signed(claims(), header)}")
+class TestCrit:
+    """An extension that is called critical is refused, known or not."""
+
+    @pytest.mark.parametrize(
+        "crit", [["exp"], ["b64"], ["made-up"], [], "exp", None, [1], ["b64", "made-up"]]
+    )
+    def test_extensions_that_are_critical(self, identity: Identity, crit: Any) -> None:
+        header = {"alg": "HS256", "crit": crit, "made-up": 1}
+        refused(identity, f"Bearer {signed(claims(), header)}")
 
 
 GOOD_TOKEN = signed(claims())

@@ -262,5 +262,8 @@ class TestUnmunge:
             read(text)
 
     def test_no_munged_there(self, tmp_path: Path) -> None:
+        nobody = Unmunge(tmp_path / "socket")
         with pytest.raises(Unavailable):
-            Unmunge(tmp_path / "socket")("MUNGE:AwQF:")
+            nobody("MUNGE:AwQF:")
+        with pytest.raises(Unavailable):
+            nobody.try_out()
