@@ -31,7 +31,8 @@ MAX_BODY = 64 * 1024
 MARK = "nobody-else-may-read-this"
 """Stands in all that the victim has written: its name, its arguments, its log."""
 
-OWNER, VICTIM = "anna", "victor"
+OWN_MARK = "what-its-owner-has-written"
+OWNER, VICTIM, ADMIN = "anna", "victor", "root-anna"
 _VOLATILE = ("-wal", "-shm")
 
 
@@ -54,7 +55,7 @@ class Site:
         )  # fmt: skip
         self.app = create_app(
             self.batches,
-            Identity(self.store.keys),
+            Identity(self.store.keys, is_admin=lambda user_id: user_id == ADMIN),
             FakeReadiness(),
             keyring=Keyring(self.store.keys, days=365),
             max_body_bytes=MAX_BODY,
@@ -65,10 +66,12 @@ class Site:
             VICTIM: self.key(VICTIM),
             "expired": self.key(OWNER, time.time() - 1),
             "revoked": self.key(OWNER),
+            "admin": self.key(ADMIN, scopes=frozenset(Scope)),
+            "admin's usual": self.key(ADMIN),
             "reader": self.key(OWNER, scopes=frozenset((Scope.READ,))),
         }
         self.store.keys.revoke_key(id_of(self.keys["revoked"]), time.time())
-        self.own = self.new_batch(OWNER, "mine")
+        self.own = self.new_batch(OWNER, OWN_MARK)
         self.theirs = self.new_batch(VICTIM, MARK)
 
     def key(
@@ -143,7 +146,7 @@ class Site:
         """Has the owner's batch there, and all that runs at its end, whatever they did to it."""
         found = self.store.batches.get(OWNER, self.own)
         if found is None:
-            self.own = self.new_batch(OWNER, "mine")
+            self.own = self.new_batch(OWNER, OWN_MARK)
         elif not found.finished_at:
             self._run(OWNER, self.own)
 
