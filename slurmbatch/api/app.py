@@ -22,6 +22,7 @@ from slurmbatch.api.resources.reasons import ReasonList
 from slurmbatch.api.resources.service import Document, Health, Ready
 from slurmbatch.api.resources.static import Index, Parts, WithSlash
 from slurmbatch.api.unchanged import App
+from slurmbatch.model import Caller
 from slurmbatch.spool import Spool
 
 
@@ -46,10 +47,14 @@ def create_app(
     on, while only this one can answer those that it has. `seen` is told of each answer, `refused`
     of each limit that was reached.
     """
+
+    def forbidden(caller: Caller, what: str, request_id: str) -> None:
+        batches.forbidden(caller, what, request_id=request_id)
+
     around: list[Any] = [
         middleware.RequestLog(seen, refused),
         middleware.Draining(draining, refuses=not succeeded),
-        middleware.Authentication(identity),
+        middleware.Authentication(identity, forbidden),
         Rate(requests_per_minute),
         middleware.KnownParameters(operations.query_names()),
     ]

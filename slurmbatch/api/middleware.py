@@ -15,7 +15,7 @@ from slurmbatch import journal
 from slurmbatch.api import query, waiting
 from slurmbatch.api.ports import Identity
 from slurmbatch.errors import Forbidden, Unavailable
-from slurmbatch.model import Scope
+from slurmbatch.model import Caller, Scope
 
 PUBLIC = frozenset(("/healthz", "/readyz", "/openapi.json", "/docs", "/ui"))
 _QUIET = frozenset(("/healthz", "/readyz"))
@@ -32,6 +32,7 @@ log = journal.get("slurmbatch.access")
 
 
 Seen = Callable[[str, str, int, float], None]
+Forbade = Callable[[Caller, str, str], None]
 
 
 class RequestLog:
@@ -179,11 +180,12 @@ class Authentication:
     """Sets `req.context.user_id` and `req.context.caller`; nothing else does.
 
     Refuses what the credentials are not good for, but for the methods that a resource decides on
-    itself (`scopes_by_itself`).
+    itself (`scopes_by_itself`). `forbade` is told of it.
     """
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: Identity, forbade: Forbade | None = None) -> None:
         self._identity = identity
+        self._forbade = forbade
 
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
         if not _is_public(req.path):
@@ -206,6 +208,9 @@ class Authentication:
             return
         needed = scope_of(req.method)
         if needed not in req.context.caller.scopes:
+            if self._forbade is not None:
+                what = f"{req.method} {req.uri_template}"
+                self._forbade(req.context.caller, what, req.context.request_id)
             raise Forbidden(needed)
 
 

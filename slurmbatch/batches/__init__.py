@@ -505,6 +505,10 @@ class Batches:
             self._others.refused(caller, what, batch_id, request_id)
             raise
 
+    def forbidden(self, caller: Caller, what: str, *, request_id: str = "") -> None:
+        """Keeps that a request was refused for want of a scope, if an administrator asked."""
+        self._others.forbidden(caller, what, request_id)
+
     # --- the end of it --------------------------------------------------------------------------
 
     def cancel(self, caller: Caller, batch_id: str, *, request_id: str = "") -> Batch:

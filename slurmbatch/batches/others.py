@@ -62,6 +62,12 @@ class Others:
             self._note(act_of(caller, self._clock(), what, batch_id, owner=owner,
                               outcome="refused", request_id=request_id))  # fmt: skip
 
+    def forbidden(self, caller: Caller, what: str, request_id: str) -> None:
+        """What the credentials of an administrator are not good for."""
+        if caller.is_admin:
+            self._note(act_of(caller, self._clock(), "request", owner="", outcome="refused",
+                              request_id=request_id, detail=what))  # fmt: skip
+
     def _owner(self, caller: Caller, batch_id: str, what: str) -> str | None:
         owner = self._store.batches.owner(batch_id) if is_id(batch_id) else None
         if owner is None:
@@ -71,7 +77,8 @@ class Others:
         return owner
 
     def _note(self, act: Act) -> None:
-        key = (act.user_id, act.credential, act.what, act.target, act.owner, act.outcome)
+        key = (act.user_id, act.credential, act.what, act.target, act.owner, act.outcome,
+               act.detail)  # fmt: skip
         if act.at - self._noted.get(key, float("-inf")) < ONCE_IN:
             return
         self._store.audit.add(act)
@@ -80,4 +87,4 @@ class Others:
         self._noted[key] = act.at
         _log.info("act of an administrator", what=act.what, outcome=act.outcome, target=act.target,
                   owner=act.owner, user=act.user_id, credential=act.credential,
-                  remote=act.remote)  # fmt: skip
+                  remote=act.remote, detail=act.detail)  # fmt: skip

@@ -79,6 +79,7 @@ class FakeBatches:
     submitted: list[NewBatch] = field(default_factory=list)
     request_ids: list[str] = field(default_factory=list)
     told: dict[str, list[Notification]] = field(default_factory=dict)
+    forbade: list[tuple[str, str, str]] = field(default_factory=list)
     broken: Exception | None = None
     broken_submit: SlurmbatchError | None = None
     broken_rows: SlurmbatchError | None = None
@@ -319,6 +320,9 @@ class FakeBatches:
     def notifications(self, caller: Caller, batch_id: str) -> builtins.list[Notification]:
         batch = self._own(caller, batch_id)
         return self.told.get(batch.batch_id, [])
+
+    def forbidden(self, caller: Caller, what: str, *, request_id: str) -> None:
+        self.forbade.append((caller.user_id, what, request_id))
 
     def log_of(
         self, caller: Caller, batch_id: str, job_id: str, attempt: int | None

@@ -102,6 +102,8 @@ class TestScopes:
         assert told.endswith('error="insufficient_scope", scope="submit"')
         assert batches.calls == []
         assert keyring.asked == []
+        told = answer.headers["x-request-id"]
+        assert batches.forbade == [("anna", f"{operation.method} {operation.path}", told)]
 
     def test_it_sees_what_there_is(self, api: Api, batches: FakeBatches) -> None:
         batch_id = batches.add("anna").batch_id

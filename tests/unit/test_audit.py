@@ -217,6 +217,13 @@ class TestAdministrators:
             ("chief", "batch.see", "", "refused"),
         ]
 
+    def test_what_their_credentials_are_not_good_for_is_kept(self, site: Site) -> None:
+        for caller in (ADMIN, ADMIN, ANNA):
+            site.batches.forbidden(caller, "POST /batches", request_id="r-1")
+        (act,) = site.trail()
+        assert (act.user_id, act.what, act.outcome) == ("chief", "request", "refused")
+        assert (act.detail, act.request_id) == ("POST /batches", "r-1")
+
     def test_their_own_is_their_own(self, site: Site) -> None:
         batch_id = site.make(ADMIN)
         site.batches.get(ADMIN, batch_id)
