@@ -73,18 +73,32 @@ function Cancel({ batch, onClose, onDone }) {
   <//>`;
 }
 
+// The same for one job.
+export function RetryJob({ job, onDone }) {
+  const [shown, setShown] = useState(false);
+  return html`<button disabled=${job.status !== "FAILED"} onClick=${() => setShown(true)}>Retry …</button>
+    ${shown && html`<${Retrying} batchId=${job.batch_id} failed=${1} classes=${[]} indices=${[job.index]}
+      onClose=${() => setShown(false)} onDone=${onDone} />`}`;
+}
+
 function Retry({ batch, onClose, onDone }) {
+  const failed = batch.reasons.filter((each) => each.status === "FAILED");
+  const classes = [...new Set(failed.map((each) => each.reason.split(":")[0]))];
+  return html`<${Retrying} batchId=${batch.batch_id} failed=${batch.submitted_jobs.FAILED} classes=${classes}
+    onClose=${onClose} onDone=${onDone} />`;
+}
+
+function Retrying({ batchId, failed, classes, indices, onClose, onDone }) {
   const form = useRef();
-  const key = useRef(crypto.randomUUID?.() ?? String(Math.random()));
-  const failed = batch.submitted_jobs.FAILED;
-  const classes = [...new Set(batch.reasons.filter((each) => each.status === "FAILED").map((each) => each.reason.split(":")[0]))];
+  // A request that is sent again, because its answer was lost, is carried out once.
+  const key = useRef(crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`);
   const act = async () => {
     const given = new FormData(form.current.closest("form"));
     const asked = new URLSearchParams(given.getAll("reason").map((each) => ["reason", each]));
-    const body = {};
+    const body = indices ? { indices } : {};
     for (const name of ["memory_factor", "time_factor"]) if (given.get(name)) body[name] = Number(given.get(name));
     if (given.get("exclude_failed_nodes")) body.exclude_failed_nodes = true;
-    const where = `${path("batches", batch.batch_id, "retry")}${asked.size ? `?${asked}` : ""}`;
+    const where = `${path("batches", batchId, "retry")}${asked.size ? `?${asked}` : ""}`;
     await ask("POST", where, { body, headers: { "Idempotency-Key": key.current } });
     onDone();
   };

@@ -5,7 +5,9 @@ import { Log } from "./log.js";
 import { NAMES } from "./statuses.js";
 import { html } from "./html.js";
 import { adjust, link } from "./router.js";
-import { path } from "./api.js";
+import { RetryJob } from "./actions.js";
+import { get, path } from "./api.js";
+import { useEffect, useState } from "./preact-hooks.js";
 import { useLive } from "./live.js";
 
 const isOver = (job) => job.status === "SUCCEEDED" || job.status === "FAILED";
@@ -14,7 +16,9 @@ export function JobView({ batchId, jobId, query }) {
   const { value: job, trouble, refresh } = useLive(path("batches", batchId, "jobs", jobId), { isDone: isOver });
   const now = useNow(1000);
   useTitle(job ? `Job ${job.index}` : "Job");
-  const up = html`<nav aria-label="Where this is"><a href="#/">Batches</a> › <a href=${link(["batches", batchId])}>the batch</a> › </nav>`;
+  const batch = useBatch(batchId);
+  const up = html`<nav aria-label="Where this is"><a href="#/">Batches</a> › <a href=${link(["batches", batchId])}>${
+    batch?.name || batch?.tool_id || "the batch"}</a> › </nav>`;
   if (trouble?.status === 404)
     return html`${up}<h1>There is no such job</h1><p>Its batch has been deleted, or is not yours.</p>`;
   if (!job) return html`${up}${trouble ? html`<h1>Job</h1><${Trouble} problem=${trouble} onAgain=${refresh} />` : html`<${Loading} what="the job" />`}`;
@@ -22,7 +26,8 @@ export function JobView({ batchId, jobId, query }) {
   const chosen = job.attempts.some((each) => each.attempt === attempt) ? attempt : 0;
   return html`${up}
     <div class="top"><h1>Job ${number(job.index)} <${Badge} status=${job.status} /></h1>
-      <${Neighbours} job=${job} /></div>
+      <span class="actions"><${RetryJob} job=${job} onDone=${refresh} /></span></div>
+    <${Neighbours} job=${job} nJobs=${batch?.n_jobs} />
     <${Trouble} problem=${trouble} onAgain=${refresh} />
     <p class=${job.never_runs ? "note bad" : "lead"}>${job.reason}</p>
     <div class="columns">
@@ -36,10 +41,22 @@ export function JobView({ batchId, jobId, query }) {
       key=${`${job.attempt} ${chosen}`} />`;
 }
 
-function Neighbours({ job }) {
-  const to = (index) => link(["batches", job.batch_id, "jobs", `${job.batch_id}-${index}`]);
-  return html`<span>${job.index > 0 && html`<a href=${to(job.index - 1)}>‹ job ${number(job.index - 1)}</a> `}
-    <a href=${to(job.index + 1)}>job ${number(job.index + 1)} ›</a></span>`;
+// What it is part of: asked once, for its name and its number of jobs.
+function useBatch(batchId) {
+  const [batch, setBatch] = useState(null);
+  useEffect(() => {
+    const ends = new AbortController();
+    get(path("batches", batchId), { signal: ends.signal }).then(({ value }) => setBatch(value), () => {});
+    return () => ends.abort();
+  }, [batchId]);
+  return batch;
+}
+
+function Neighbours({ job, nJobs }) {
+  const to = (index, text) => html`<a href=${link(["batches", job.batch_id, "jobs", `${job.batch_id}-${index}`])}>${text}</a>`;
+  return html`<p class="quiet">${job.index > 0 && to(job.index - 1, `‹ job ${number(job.index - 1)}`)}
+    ${job.index > 0 && job.index + 1 < nJobs && " · "}
+    ${job.index + 1 < nJobs && to(job.index + 1, `job ${number(job.index + 1)} ›`)}</p>`;
 }
 
 function Arguments({ of }) {

@@ -18,11 +18,12 @@ export function BatchList({ query }) {
   const asked = new URLSearchParams({ limit });
   if (query.status) asked.set("status", query.status);
   if (query.tool) asked.set("tool_id", query.tool);
+  if (query.user) asked.set("user", query.user);  // for administrators
   const { value, trouble, more, refresh } = useLive(`batches?${asked}`);
   const found = value?.filter((each) => matches(each, query.q ?? ""));
   const filtered = Boolean(query.q || query.status || query.tool);
   return html`
-    <div class="top"><h1>Batches</h1><a class="button main" href="#/new">New batch</a></div>
+    <div class="top"><h1>Batches${query.user && ` of ${query.user}`}</h1><a class="button main" href="#/new">New batch</a></div>
     <${Filters} query=${query} />
     <${Legend} />
     <${Trouble} problem=${trouble} onAgain=${refresh} />
@@ -82,7 +83,7 @@ function Row({ batch, now }) {
       <a class="name" href=${link(["batches", batch.batch_id])}>${batch.name || batch.tool_id}</a>
       <span class="quiet">${batch.finished_at
         ? html`ended <${When} time=${batch.finished_at} now=${now} />`
-        : html`since <${When} time=${batch.created_at} now=${now} />`}</span>
+        : html`created <${When} time=${batch.created_at} now=${now} />`}</span>
     </div>
     <${Bar} counts=${counts} />
     <div class="top quiet">

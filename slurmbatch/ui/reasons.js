@@ -23,7 +23,7 @@ export function Reasons({ batch }) {
     <ul class="reasons">${batch.reasons.map((each) => html`<li key=${each.text} class="card">
       <p><${Swatch} status=${each.status} />${each.text}
         ${each.job_id && html` <a href=${link(["batches", batch.batch_id, "jobs", each.job_id])}>One of them</a>`}</p>
-      ${each.job_id && logs[each.job_id] && html`<details open=${batch.reasons.length < 4}>
+      ${each.job_id && logs[each.job_id] && html`<details open=${batch.reasons.length < 3}>
         <summary>What it printed last</summary>
         <pre tabindex="0" aria-label=${`The last lines of job ${each.job_id}`}>${plain(logs[each.job_id])}</pre>
       </details>`}

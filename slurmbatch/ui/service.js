@@ -5,6 +5,7 @@ import { NAMES, open } from "./statuses.js";
 import { duration, moment, number } from "./format.js";
 import { Bar } from "./parts.js";
 import { get } from "./api.js";
+import { go } from "./router.js";
 import { html } from "./html.js";
 import { pause } from "./live.js";
 import { useEffect, useState } from "./preact-hooks.js";
@@ -39,9 +40,23 @@ export function Service() {
         at ${moment(report.settings.failed_at)}; those before are in force.</div>`}
       ${report.settings?.restart_needed?.length > 0 && html`<div class="note">Changed, but in force only after a
         restart: ${report.settings.restart_needed.join(", ")}</div>`}`}
+    <${OfOthers} />
     ${totals && html`<h2>Your jobs in batches that have not ended</h2>
       <${Bar} counts=${totals} />
       <p class="quiet">${NAMES.filter((name) => totals[name]).map((name) => `${number(totals[name])} ${name}`).join(", ") || "None."}</p>`}`;
+}
+
+// Only with a key that is good for it; the service says so where it is not, and keeps who has looked.
+function OfOthers() {
+  const show = (event) => {
+    event.preventDefault();
+    go([], { user: new FormData(event.target).get("user").trim() });
+  };
+  return html`<h2>For administrators</h2>
+    <form class="filters" onSubmit=${show}>
+      <label>The batches of the user <input name="user" required autocomplete="off" spellcheck=${false} /></label>
+      <button>Show</button>
+    </form>`;
 }
 
 function Health({ report }) {

@@ -35,25 +35,25 @@ def questions(site: Site, live: Live, window: float) -> dict[str, object]:
 
 def _window(site: Site, live: Live, seconds: float, wanted: int) -> tuple[dict[str, int], int]:
     """What was asked in the window, and how many reads there were in it."""
-    before, began, reads = _counts(site), time.monotonic(), 0
+    before, began, reads = counts(site), time.monotonic(), 0
     target = site.service.target("status", live.path)
     while reads < wanted:
         reads += target.run(8, 1.0).requests
     time.sleep(max(0.0, seconds - (time.monotonic() - began)))
     passed = time.monotonic() - began
-    return _scaled(_difference(before, _counts(site)), seconds / passed), reads
+    return _scaled(difference(before, counts(site)), seconds / passed), reads
 
 
 def _scaled(counts: Mapping[str, int], by: float) -> dict[str, int]:
     return {name: round(count * by) for name, count in counts.items()}
 
 
-def _difference(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+def difference(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
     changed = {name: count - before.get(name, 0) for name, count in after.items()}
     return {name: count for name, count in changed.items() if count}
 
 
-def _counts(site: Site) -> dict[str, int]:
+def counts(site: Site) -> dict[str, int]:
     """By the kind of the message, of slurmctld and of slurmdbd."""
     found: dict[str, int] = {}
     for command in (["sdiag"], ["sacctmgr", "show", "stats"]):

@@ -72,6 +72,27 @@ time_factor = 3
 """
 
 
+# Every text that a tool may declare, as somebody would write it who wants to be taken for markup.
+NASTY = """
+description = '<img src=x onerror="window.hacked=1">'
+script = '''
+#!/bin/sh
+exit 0
+'''
+[[parameters]]
+name = "text"
+type = "string"
+description = '<script>window.hacked=1</script>'
+default = '"><img src=x onerror="window.hacked=1">'
+choices = ['"><img src=x onerror="window.hacked=1">', "javascript:window.hacked=1"]
+[hardware]
+cpu = 1
+memory = 64
+"""
+
+TOOLS = {"again": AGAIN, "chatty": CHATTY, "slow": SLOW, "nasty": NASTY}
+
+
 class Api:
     """The documented API, spoken plainly: no client of ours in between."""
 
@@ -134,7 +155,7 @@ def service() -> Iterator[Sandbox]:
     box = Sandbox(directory)
     try:
         box.up()
-        for name, text in (("again", AGAIN), ("chatty", CHATTY), ("slow", SLOW)):
+        for name, text in TOOLS.items():
             (directory / "etc" / "tools.d" / f"{name}.toml").write_text(text)
         box.start_daemon()
         yield box

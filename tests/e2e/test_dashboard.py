@@ -232,6 +232,19 @@ class TestAJob:
         expect(page.get_by_role("heading", name="Log of attempt 1")).to_be_visible()
         expect(page.get_by_role("region", name="Log")).to_contain_text("hello  there")
 
+    def test_one_job_is_retried_by_itself(self, dashboard: Dashboard, api: Api) -> None:
+        batch_id = probe(api, named("some"), [{"exit_code": 5}] * 2)
+        api.ended(batch_id)
+        dashboard.open(f"batches/{batch_id}/jobs/{batch_id}-1")
+        page = dashboard.page
+        expect(page.get_by_role("link", name="‹ job 0")).to_be_visible()
+        expect(page.get_by_role("link", name="job 2 ›")).to_have_count(0)
+        page.get_by_role("button", name="Retry").click()
+        page.get_by_role("dialog").get_by_role("button", name="Retry").click()
+        expect(page.get_by_role("region", name="Attempts").locator("tbody tr")).to_have_count(2)
+        api.ended(batch_id)
+        assert api.job(batch_id, 0)["attempt"] == 1
+
 
 class TestActions:
     def test_cancelling_tells_what_will_happen(self, dashboard: Dashboard, api: Api) -> None:
@@ -366,6 +379,30 @@ def test_the_service_on_a_page(dashboard: Dashboard) -> None:
     dashboard.open("service")
     expect(dashboard.main).to_contain_text("Ready: all is well.")
     expect(dashboard.main).to_contain_text(re.compile(r"Looks just now\s*[\d.]+ a minute"))
+    dashboard.page.get_by_label("The batches of the user").fill("somebody")
+    dashboard.page.get_by_role("button", name="Show").click()
+    dashboard.heading("Batches of somebody")
+    expect(dashboard.page.get_by_role("alert")).to_contain_text("needs the scope admin")
+
+
+def test_what_is_away_is_told(dashboard: Dashboard) -> None:
+    dashboard.open()
+    page = dashboard.page
+    page.route("**/batches?*", lambda route: route.abort())
+    expect(page.get_by_role("alert")).to_contain_text("can't be reached")
+    page.unroute("**/batches?*")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("alert")).to_have_count(0)
+    away = {"ok": False, "down_since": "2026-11-23T14:03:07Z", "error": "no answer"}
+    fine = {"ok": True, "down_since": "", "error": ""}
+    report = {"detail": "not able to work", "database": fine, "slurmctld": away, "slurmdbd": fine,
+              "poll_age_seconds": None, "looks": 3, "backend": "commands",
+              "queue": {"waited": 0, "depth": 0}}  # fmt: skip
+    page.route("**/readyz", lambda route: route.fulfill(status=503, json=report))
+    dashboard.open("service")
+    expect(dashboard.main).to_contain_text("Not ready")
+    expect(dashboard.main).to_contain_text("no answer")
+    expect(dashboard.main).to_contain_text("not looked yet")
 
 
 def test_each_of_a_hundred_thousand_cells_has_its_colour(dashboard: Dashboard) -> None:
