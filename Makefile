@@ -6,7 +6,8 @@ PROGRAMS = munged=munge mariadbd=mariadb-server slurmdbd=slurmdbd slurmctld=slur
 	slurmd=slurmd sbatch=slurm-client curl=curl
 
 # What only tests need.
-FOR_TESTS = systemd-analyze=systemd ip=iproute2 nginx=nginx-light promtool=prometheus chromium=chromium
+FOR_TESTS = systemd-analyze=systemd ip=iproute2 nginx=nginx-light promtool=prometheus chromium=chromium \
+	sudo=sudo /usr/lib/*/slurm-wlm/auth_jwt.so=slurm-wlm-jwt-plugin
 
 # A Python of at least 3.11; left out, the first one that is found.
 PYTHON ?=

@@ -66,6 +66,11 @@ def find(name: str, etc: Path = Path("/etc"), look_up: LookUp = pwd.getpwnam) ->
     return Account(name, entry.pw_uid, entry.pw_gid, PurePath(entry.pw_dir), umask)
 
 
+def own_home() -> Path:
+    """The home of the service's own account."""
+    return Path(pwd.getpwuid(os.getuid()).pw_dir)
+
+
 def _shown(name: str) -> str:
     return repr(name if len(name) <= 40 else f"{name[:40]}...")
 

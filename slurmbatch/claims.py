@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from slurmbatch import acl
 from slurmbatch.logs import JobLog, last_bytes
 
 KEPT = 30 * 86400.0
@@ -40,11 +41,13 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """The claims of one array. `names`: what its directory held when it was read."""
+    """The claims of one array. `names`: what its directory held when it was read. `uid`: whose jobs
+    they are of."""
 
     root: Path
     tag: str
     names: frozenset[str]
+    uid: int
 
     @property
     def fenced(self) -> bool:
@@ -62,10 +65,12 @@ class Board:
         place = self.root / self.tag / str(task)
         code = self._code(place.name)
         ended_at = None if code is None else _modified_at(place / "code")
-        return Claim(True, code, (place / "again").exists(), ended_at)
+        # Not Path.exists(), which raises where its owner lets nobody in.
+        again = os.path.exists(place / "again")  # noqa: PTH110
+        return Claim(True, code, again, ended_at)
 
     def _code(self, name: str) -> int | None:
-        text = last_bytes(JobLog(self.root, (self.tag, name, "code"), os.getuid()), 16)
+        text = last_bytes(JobLog(self.root, (self.tag, name, "code"), self.uid), 16)
         return int(text) if re.fullmatch(rb"\d{1,3}\n", text) else None
 
 
@@ -75,23 +80,26 @@ class Claims:
 
     root: Path
 
-    def prepare(self, tag: str, *, fenced: bool = True) -> None:
-        """Makes the directory of an array. Raises OSError."""
+    def prepare(self, tag: str, *, fenced: bool = True, uid: int | None = None) -> None:
+        """Makes the directory of an array, for jobs of this account (None: the service's own) and
+        nobody else. Raises OSError."""
         (self.root / tag).mkdir(mode=0o700, exist_ok=True)
+        if uid is not None:
+            acl.grant(self.root / tag, uid, acl.ALL, inherited_by=os.getuid())
         if not fenced:
             (self.root / tag / _UNFENCED).touch()
 
-    def board(self, tag: str) -> Board | None:
+    def board(self, tag: str, uid: int | None = None) -> Board | None:
         """What the jobs of an array have claimed by now; None if that cannot be looked at."""
         try:
             names = frozenset(each.name for each in (self.root / tag).iterdir())
         except OSError:
             return None
-        return Board(self.root, tag, names)
+        return Board(self.root, tag, names, os.getuid() if uid is None else uid)
 
-    def look(self, tag: str, task: int) -> Claim | None:
+    def look(self, tag: str, task: int, uid: int | None = None) -> Claim | None:
         """The claim of one task's run; None if the directory cannot be looked at just now."""
-        board = self.board(tag)
+        board = self.board(tag, uid)
         return board.look(task) if board is not None else None
 
     def is_there(self) -> bool:

@@ -173,14 +173,22 @@ def remove_batch(root: Path, batch_id: str) -> None:
     """Removes all that a batch has printed. What can't be removed stays, and that is logged."""
     if not _is_plain(batch_id):
         raise ValueError(f"not the name of a directory of logs: {batch_id!r}")
+    errors: list[BaseException] = []
+
+    def failed(_call: object, _path: str, what: tuple[object, BaseException, object]) -> None:
+        # Its owner may have locked one thing away; all else goes.
+        if not isinstance(what[1], FileNotFoundError):
+            errors.append(what[1])
+
     try:
         directory = os.open(root, _DIRECTORY)
         try:
             # Steps down by open directories, as above, and follows no symbolic link.
-            with suppress(FileNotFoundError):
-                shutil.rmtree(batch_id, dir_fd=directory)
+            shutil.rmtree(batch_id, dir_fd=directory, onerror=failed)
         finally:
             os.close(directory)
     except OSError as error:
+        errors.append(error)
+    if errors:
         _log.warning("logs of a deleted batch stay", batch_id=batch_id,
-                     directory=str(root / batch_id), error=str(error))  # fmt: skip
+                     directory=str(root / batch_id), error=str(errors[0]))  # fmt: skip

@@ -556,7 +556,7 @@ class ArraySpec:
     waits; `released_boot` is slurmctld's boot time as it was known at the release; `cancel` is the
     tombstone: nothing of it shall run any more. `hardware`, `slurm` and `exclude` (nodes that it is
     not to run on) are its own, which a retry may have made others than the batch's. `throttle` is
-    how many of its jobs may run at once, None: all.
+    how many of its jobs may run at once, None: all. `uid`: as whom they run, None: the service.
     """
 
     pk: int
@@ -584,6 +584,7 @@ class ArraySpec:
     exclude: str = ""
     throttle: int | None = None
     expected_start: float | None = None
+    uid: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

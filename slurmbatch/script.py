@@ -34,6 +34,7 @@ class Setting:
     work_dir: PurePath | None
     filesystems: Mapping[str, str]
     claims: PurePath | None = None
+    umask: int | None = None
 
 
 def setting_for(
@@ -43,10 +44,12 @@ def setting_for(
     filesystems: Iterable[Filesystem],
     work_dir: PurePath | None,
     claims: PurePath | None = None,
+    umask: int | None = None,
 ) -> Setting:
-    """`claims` is the array's own directory for them; None: the job is not fenced."""
+    """`claims` is the array's own directory for them; None: the job is not fenced. `umask` None:
+    the one that it was submitted with."""
     paths = {filesystem.id: filesystem.path for filesystem in filesystems}
-    return Setting(batch_id, environment(tool, fixed_args), work_dir, paths, claims)
+    return Setting(batch_id, environment(tool, fixed_args), work_dir, paths, claims, umask)
 
 
 def tasks_for(tool: Tool, own: Iterable[tuple[int, Mapping[str, ArgValue]]]) -> Iterator[str]:
@@ -146,7 +149,8 @@ def _tail(tool: Tool, setting: Setting) -> str:
     work_dir = quote(str(setting.work_dir)) if setting.work_dir else '"$HOME"'
     middle = MIDDLE.replace("__BATCH_ID__", quote(setting.batch_id), 1)
     middle = middle.replace("__WORK_DIR__", work_dir, 1)
-    arrange = f"{middle}f=({assignments(shared)})\n"
+    umask = "" if setting.umask is None else f"umask {setting.umask:04o}\n"
+    arrange = f"{middle}{umask}f=({assignments(shared)})\n"
     if setting.claims is None:
         return f"{arrange}exec {_command(tool)}"
     claim = CLAIM.replace("__CLAIMS__", quote(str(setting.claims)), 1)

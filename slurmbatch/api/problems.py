@@ -33,6 +33,7 @@ KINDS: dict[type[errors.SlurmbatchError], Kind] = {
     errors.Malformed: Kind(400, "malformed", "The request could not be read"),
     errors.Unauthenticated: Kind(401, "unauthenticated", "Credentials are needed"),
     errors.Forbidden: Kind(403, "forbidden", "Not allowed with these credentials"),
+    errors.AccountRefused: Kind(403, "account-refused", "No jobs run as this account"),
     errors.NotFound: Kind(404, "not-found", "Not found"),
     errors.Conflict: Kind(409, "conflict", "Not possible in this state"),
     errors.LogUnreadable: Kind(409, "log-unreadable", "The log is not a plain file"),

@@ -12,7 +12,8 @@ from itertools import islice
 from pathlib import Path
 
 from slurmbatch import script
-from slurmbatch.accounts import Groups
+from slurmbatch.accounts import Account, Groups, own_home
+from slurmbatch.accounts import find as find_account
 from slurmbatch.batches import parents
 from slurmbatch.batches.others import Others, who
 from slurmbatch.batches.resolve import Offer, Resolved, resolve
@@ -57,6 +58,8 @@ from slurmbatch.store import Idempotency, NewArray, Store, is_id, new_id, new_ta
 DEFAULT_MAX_ARRAY_SIZE = 1001
 # While one of these is down, what is shown may be out of date.
 _SOURCES_OF_STATUS = ("slurmctld", "slurmdbd", "poller")
+# Stands for a home, of which only the length counts until it is known.
+_SOMEBODYS_HOME = Path("/" + 255 * "h")
 _log = get("batches")
 
 
@@ -64,6 +67,7 @@ _log = get("batches")
 class Rules:
     """How batches are kept and handed over, from the settings. Times are seconds.
 
+    `persons`: jobs run as the account that has their user's name, and not as the service.
     `poll_late`: once the poller has not come round for so long, what is shown is out of date.
     """
 
@@ -73,6 +77,7 @@ class Rules:
     array_size: int | None
     submit_wait: float
     claims_dir: Path | None = None
+    persons: bool = False
     poll_late: float = late_after(15.0)
     quotas: Quotas = field(default_factory=Quotas)
 
@@ -90,6 +95,7 @@ class Batches:
         clock: Callable[[], float] = time.time,
         trials: Trials | None = None,
         groups: Groups | None = None,
+        account: Callable[[str], Account] = find_account,
     ) -> None:
         self._store = store
         self._offer = offer
@@ -101,6 +107,7 @@ class Batches:
         self._trials = trials
         self._groups = groups or Groups()
         self._others = Others(store, clock)
+        self._account = account
 
     # --- what is offered ------------------------------------------------------------------------
 
@@ -161,10 +168,11 @@ class Batches:
         """Keeps the batch, and hears for a moment what Slurm says; False: it was there before.
 
         Raises Invalid, KeyReused, Conflict (the key's batch is deleted), RefusedBySlurm,
-        Unavailable (no new ones are accepted).
+        AccountRefused, Unavailable (no new ones are accepted).
         """
         if not self._has_made(caller, idempotency_key):
             self._refuse_while_drained()
+        owner = self._owner(caller)
         batch, resolved, arrays, tasks = self._made(caller, new)
         room = self._bounds(caller, resolved.tool)
         idempotency = Idempotency(idempotency_key, body_hash) if idempotency_key else None
@@ -181,6 +189,7 @@ class Batches:
                            request_id=request_id, detail=batch.tool_id),
                 bounds=room,
                 args_bytes=new.args_bytes,
+                uid=owner.uid if owner else None,
             )  # fmt: skip
             if earlier is not None:
                 return self._made_before(caller, earlier, request_id), False
@@ -203,6 +212,11 @@ class Batches:
         limits = self._rules.quotas.of(caller.user_id, self._groups.is_in_any)
         return bounds(limits, caller.user_id, tool.limits, tool.id)
 
+    def _owner(self, caller: Caller) -> Account | None:
+        """As whom the caller's jobs run; None: as the service. Raises AccountRefused,
+        AccountsUnreachable."""
+        return self._account(caller.user_id) if self._rules.persons else None
+
     def _refuse_while_drained(self) -> None:
         drained = self._store.operations.drained()
         if drained is not None:
@@ -212,15 +226,16 @@ class Batches:
     def try_out(self, caller: Caller, new: NewBatch) -> Trial:
         """All that is checked of a new batch, and what Slurm would say of it; nothing is kept.
 
-        Raises Invalid, RefusedBySlurm, Unavailable, SlurmUnreachable.
+        Raises Invalid, AccountRefused, RefusedBySlurm, Unavailable, SlurmUnreachable.
         """
         if self._trials is None:
             raise Unavailable("There is no dry run here.")
+        owner = self._owner(caller)
         batch, resolved, arrays, _ = self._made(caller, new)
         room = self._bounds(caller, resolved.tool)
         self._store.batches.require_room(room, batch.n_jobs, new.args_bytes)
         return self._trials.of(
-            batch, resolved, arrays, self._offer.filesystems, self._rules.claims_dir
+            batch, resolved, arrays, self._offer.filesystems, self._rules.claims_dir, owner
         )
 
     def _made(
@@ -305,8 +320,10 @@ class Batches:
         claims = None
         if rules.claims_dir and not tool.requeue:
             claims = rules.claims_dir / new_tag(self._store.instance)
+        work_dir = rules.work_dir or (_SOMEBODYS_HOME if rules.persons else own_home())
+        umask = 0 if rules.persons else None
         setting = script.setting_for(
-            tool, batch.batch_id, fixed_args, filesystems, rules.work_dir, claims
+            tool, batch.batch_id, fixed_args, filesystems, work_dir, claims, umask
         )
         return list(
             script.split(
@@ -457,7 +474,8 @@ class Batches:
         if place is None:
             raise NotFound
         parts = log_parts(batch_id, place.ordinal, place.generation, place.task)
-        return JobLog(self._rules.log_dir, parts, os.getuid()), place.has_ended
+        owner_uid = os.getuid() if place.uid is None else place.uid
+        return JobLog(self._rules.log_dir, parts, owner_uid), place.has_ended
 
     # --- once more ------------------------------------------------------------------------------
 
@@ -473,12 +491,13 @@ class Batches:
     ) -> Batch:
         """Runs failed jobs again. That they will be is on the disk when this returns.
 
-        Raises Invalid, KeyReused, Conflict (none of them has failed, its tool is gone), Unavailable
-        (nothing new is accepted).
+        Raises Invalid, KeyReused, AccountRefused, Conflict (none of them has failed, its tool is
+        gone), Unavailable (nothing new is accepted).
         """
         batch = self._own(caller, batch_id, "batch.retry", request_id)
         if not self._has_made(caller, idempotency_key):
             self._refuse_while_drained()
+            self._owner(caller)
         fixed = self._store.batches.fixed_args(caller.user_id, batch_id)
         instance = self._store.instance
         how = plan(

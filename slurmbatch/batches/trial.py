@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from slurmbatch import script
+from slurmbatch.accounts import Account, own_home
 from slurmbatch.batches.resolve import Resolved
 from slurmbatch.errors import RefusedBySlurm, SlurmBusy, SlurmRefused, SlurmUnreachable, Unavailable
 from slurmbatch.health import Health
@@ -27,7 +28,7 @@ class Trials:
     slurm: SlurmPort
     health: Health
     log_dir: Path
-    work_dir: Path
+    work_dir: Path | None
     most: int = 1
     _turns: threading.BoundedSemaphore = field(init=False)
 
@@ -37,6 +38,7 @@ class Trials:
     def of(
         self, batch: Batch, resolved: Resolved, arrays: Sequence[NewArray],
         filesystems: Mapping[str, Filesystem], claims_dir: Path | None,
+        owner: Account | None = None,
     ) -> Trial:  # fmt: skip
         """Slurm's word on the largest array: to Slurm all others are of the same kind.
 
@@ -53,7 +55,8 @@ class Trials:
             options=batch.slurm,
             fixed_args=resolved.fixed_args,
             output=log_pattern(self.log_dir, batch.batch_id, place, 1),
-            work_dir=self.work_dir,
+            work_dir=self.work_dir or (owner.home if owner else own_home()),
+            owner=owner,
             claims=claims_dir / array.tag if claims_dir is not None and fenced else None,
             throttle=batch.max_parallel,
         )

@@ -102,6 +102,16 @@ def read_token(path: Path) -> bytes:
     return token
 
 
+def read_slurm_key(path: Path) -> bytes:
+    """The key of Slurm's auth/jwt, which counts every byte of its file; raises ValueError."""
+    key = _read_private(path)
+    if len(key) < 32:
+        raise ValueError(f"found a key of {len(key)} bytes, expected at least 32")
+    if b"-----BEGIN" in key:
+        raise ValueError("found a key or certificate in PEM, expected random bytes (jwt_key)")
+    return key
+
+
 def read_public_key(path: Path, algorithms: tuple[str, ...]) -> str:
     """A public key as PEM text; raises ValueError in words as `read_secret` does."""
     content = read_public(path)

@@ -92,6 +92,7 @@ class Settings:
     log: Log = field(default_factory=Log)
     metrics: Metrics = field(default_factory=Metrics)
     metrics_token: bytes = field(default=b"", repr=False)
+    jwt_key: bytes = field(default=b"", repr=False)
     filesystems: tuple[model.Filesystem, ...] = ()
     tools: Mapping[str, model.Tool] = field(default_factory=lambda: MappingProxyType({}))
     tools_dir: Path = Path("tools.d")
@@ -125,6 +126,7 @@ class _Loader:
         issuers = self._issuers(file.auth.jwt) if file and self.with_keys else ()
         webhooks = self._webhooks(file.webhooks) if file and self.with_keys else Webhooks()
         token = self._token(file.metrics) if file and self.with_keys else b""
+        jwt_key = self._jwt_key(file.slurm) if file and self.with_keys else b""
         tools = self._tools(raw, file)
         if file is None:
             return None
@@ -141,6 +143,7 @@ class _Loader:
             log=file.log,
             metrics=file.metrics,
             metrics_token=token,
+            jwt_key=jwt_key,
             filesystems=tuple(_filesystem(each) for each in file.filesystems),
             tools=MappingProxyType(tools),
             tools_dir=self.source.parent / file.tools.dir,
@@ -228,6 +231,15 @@ class _Loader:
             return keys.read_token(keys.locate(metrics.token_file, self.source.parent))
         except ValueError as error:
             self._mistake(self.source, "metrics.token_file", str(error))
+            return b""
+
+    def _jwt_key(self, slurm: Slurm) -> bytes:
+        if slurm.run_as != "slurm-jwt" or slurm.jwt_key_file is None:
+            return b""
+        try:
+            return keys.read_slurm_key(keys.locate(slurm.jwt_key_file, self.source.parent))
+        except ValueError as error:
+            self._mistake(self.source, "slurm.jwt_key_file", str(error))
             return b""
 
     def _tools(self, raw: dict[str, Any], file: SettingsFile | None) -> dict[str, model.Tool]:

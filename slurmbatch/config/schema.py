@@ -164,6 +164,22 @@ class Slurm(Section):
         ),
         examples=["/usr/bin"],
     )
+    run_as: Literal["service", "sudo", "slurm-jwt"] = Field(
+        default="service",
+        description=(
+            "As whom jobs run. service: all as the account of the service. sudo, slurm-jwt: as the "
+            "Unix account that has the user's name, by a rule of sudo's or with tokens for Slurm's "
+            "auth/jwt; the service's account must be an Operator in Slurm then (docs/running.md)."
+        ),
+    )
+    jwt_key_file: AnyPath | None = Field(
+        default=None,
+        description=(
+            "The key of Slurm's auth/jwt (jwt_key), for slurm-jwt, in a file that only its owner "
+            "can read. Whoever has it is anybody on the cluster. As `secret_file` of an issuer."
+        ),
+        examples=["/etc/slurmbatch/jwt_hs256.key"],
+    )
     command_timeout: Seconds = Field(
         default=20.0, description="Seconds after which a question to Slurm counts as unanswered."
     )
@@ -201,6 +217,17 @@ class Slurm(Section):
         least, most = self.poll_interval, self.poll_interval_most
         if most < least:
             yield "poll_interval_most", f"found {most}, expected at least {least}, poll_interval"
+        if self.run_as == "slurm-jwt" and self.jwt_key_file is None:
+            yield "jwt_key_file", "found nothing, expected a file, for run_as = 'slurm-jwt'"
+        if self.runs_as_persons and self.backend == "pyslurm":
+            yield (
+                "backend",
+                f"found 'pyslurm' with run_as = {shown(self.run_as)}, expected commands",
+            )
+
+    @property
+    def runs_as_persons(self) -> bool:
+        return self.run_as != "service"
 
 
 class JwtIssuer(Section):

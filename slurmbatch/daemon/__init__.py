@@ -6,15 +6,12 @@ submitter, one poller; the main thread only waits for signals and sees to it tha
 
 from __future__ import annotations
 
-import os
-import pwd
 import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from slurmbatch import __version__, journal, notify
 from slurmbatch.api import create_app
@@ -23,6 +20,7 @@ from slurmbatch.batches.resolve import Offer
 from slurmbatch.batches.trial import Trials
 from slurmbatch.claims import Claims
 from slurmbatch.config import Settings
+from slurmbatch.daemon import directories
 from slurmbatch.daemon.access import Access
 from slurmbatch.daemon.figures import Readings
 from slurmbatch.daemon.life import Watchdog, patience
@@ -43,6 +41,7 @@ from slurmbatch.slurm.choose import Choice, choose
 from slurmbatch.slurm.commands import CommandSlurm
 from slurmbatch.slurm.guarded import guarded
 from slurmbatch.slurm.observed import Seen, observed
+from slurmbatch.slurm.persons import Sudo, Tokens, Way
 from slurmbatch.slurm.port import SlurmPort
 from slurmbatch.store import Store, open_store
 from slurmbatch.submitter import Submitter, Terms
@@ -63,6 +62,11 @@ WATCHED = ("submitter", "poller")
 SUBMITTER_INTERVAL = 1.0
 WEBHOOKS_INTERVAL = 1.0
 HEADSHIP_INTERVAL = 1.0
+SETTLE = 10.0
+_STILL_PERSONS = (
+    "slurm.run_as: found 'service', but there are jobs that run as their users' accounts; "
+    "expected 'sudo' or 'slurm-jwt' until they have ended"
+)
 # How long a look at Slurm waits for accounting before it goes on without.
 ACCOUNTING_WAIT = 2.0
 
@@ -77,7 +81,17 @@ def command_slurm(settings: Settings) -> CommandSlurm:
         bin_dir=settings.slurm.bin_dir,
         timeout=settings.slurm.command_timeout,
         submit_timeout=settings.slurm.submit_timeout,
+        persons=_way(settings),
     )
+
+
+def _way(settings: Settings) -> Way | None:
+    if settings.slurm.run_as == "sudo":
+        return Sudo()
+    if settings.slurm.run_as == "slurm-jwt":
+        asked = CommandSlurm(settings.slurm.conf, settings.slurm.bin_dir)
+        return Tokens(settings.jwt_key, asked.version)
+    return None
 
 
 def chosen_slurm(settings: Settings) -> SlurmPort:
@@ -107,11 +121,14 @@ def run(settings: Settings, parts: Parts | None = None) -> int:
     parts = parts or Parts()
     journal.configure(settings.log.level)
     notifier, listener = Notifier(), _inherited()
-    _prepare("jobs.log_dir", settings.jobs.log_dir)
+    persons = settings.slurm.runs_as_persons
+    directories.prepare("jobs.log_dir", settings.jobs.log_dir, persons=persons)
     if settings.jobs.claims_dir is not None:
-        _prepare("jobs.claims_dir", settings.jobs.claims_dir)
+        directories.prepare("jobs.claims_dir", settings.jobs.claims_dir, persons=persons)
     store = parts.store(settings)
     try:
+        if not persons and store.arrays.have_persons():
+            raise SettingsError([_STILL_PERSONS])
         head = _headship(settings, store)
         slurm = guarded(parts.slurm(settings), head.check)
         return _serve(settings, store, slurm, notifier, listener, head)
@@ -259,16 +276,17 @@ def _batches(
     )
     rules = Rules(
         log_dir=settings.jobs.log_dir,
-        work_dir=_work_dir(settings),
+        work_dir=settings.jobs.work_dir,
         max_script_bytes=settings.slurm.max_script_bytes,
         array_size=settings.slurm.array_size,
         submit_wait=settings.server.submit_wait,
         poll_late=late_after(settings.slurm.poll_interval_most),
         claims_dir=settings.jobs.claims_dir,
         quotas=settings.limits,
+        persons=settings.slurm.runs_as_persons,
     )
     trials = Trials(
-        slurm, health, rules.log_dir, _work_dir(settings), max(1, settings.server.threads // 4)
+        slurm, health, rules.log_dir, settings.jobs.work_dir, max(1, settings.server.threads // 4)
     )
     return Batches(store, offer, rules, doorbell, health, trials=trials)
 
@@ -323,21 +341,15 @@ def _terms(settings: Settings, claims: Claims | None) -> Terms:
         tools=settings.tools,
         filesystems={each.id: each for each in settings.filesystems},
         log_dir=settings.jobs.log_dir,
-        work_dir=_work_dir(settings),
+        work_dir=settings.jobs.work_dir,
         claims=claims,
         absence_grace=settings.slurm.absence_grace,
         keep_days=settings.store.keep_days,
+        settle=_settle(settings),
     )
 
 
-def _work_dir(settings: Settings) -> Path:
-    return settings.jobs.work_dir or Path(pwd.getpwuid(os.getuid()).pw_dir)
-
-
-def _prepare(key: str, directory: Path) -> None:
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingsError([f"{key}: {directory}: {error.strerror}"]) from error
-    if not os.access(directory, os.W_OK | os.X_OK):
-        raise SettingsError([f"{key}: {directory}: is not writable for this account"])
+def _settle(settings: Settings) -> float:
+    """How long a submission of unknown fate may still turn up: one by sudo does not die with us."""
+    by_sudo = settings.slurm.run_as == "sudo"
+    return SETTLE + (settings.slurm.submit_timeout if by_sudo else 0.0)

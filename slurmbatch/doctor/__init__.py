@@ -37,6 +37,7 @@ _CHECKS = (
     _Named("commands", slurm.programs),
     _Named("slurmctld", slurm.controller, ("commands",)),
     _Named("accounting", slurm.accounting, ("slurmctld",)),
+    _Named("run_as", people.run_as, ("slurmctld",)),
     _Named("rights", rights.rights, ("accounting",)),
     _Named("clocks", slurm.clocks, ("slurmctld",)),
 )

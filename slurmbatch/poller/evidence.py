@@ -61,9 +61,9 @@ class Evidence:
         if self.claims is None:
             return None
         if array.tag not in self._boards:
-            self._boards[array.tag] = self.claims.board(array.tag)
+            self._boards[array.tag] = self.claims.board(array.tag, array.uid)
         return self._boards[array.tag]
 
     def _log(self, array: ArraySpec, task: int) -> JobLog:
         parts = log_parts(array.batch_id, array.ordinal, array.generation, task)
-        return JobLog(self.log_dir, parts, os.getuid())
+        return JobLog(self.log_dir, parts, os.getuid() if array.uid is None else array.uid)

@@ -7,6 +7,7 @@ round.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,8 @@ QUESTIONS_A_TICK = 2
 IDS_A_QUESTION = 5000
 # Seconds. What a job used is nothing to wait for.
 WAITS_FOR_USAGE = 0.2
+# Of whom names are; asked of the database only once for each.
+OWNERS_KEPT = 20_000
 Rows = Mapping[str, Sequence[JobReport]]
 
 
@@ -74,6 +77,7 @@ class Sources:
     _use: tuple[frozenset[tuple[int, int]], Question[list[JobUsage]]] | None = None
     _told: Accounting | None = None
     _kept: Accounting | None = None
+    _whose: dict[str, int] = field(default_factory=dict)
 
     def begin(self) -> None:
         """A tick begins, with all of its questions."""
@@ -97,7 +101,24 @@ class Sources:
             _log.info("Slurm answers again", down_seconds=round(down, 1))
             self._facts_at = 0.0
             self.doorbell.ring()
-        return _by_tag(rows)
+        return _by_tag(self._theirs(rows))
+
+    def _theirs(self, rows: Sequence[JobReport]) -> Sequence[JobReport]:
+        """Without jobs of others that only bear a name of ours, where answers may have some. (22.05
+        has told root of accounting's for a job that had just ended.)"""
+        if not getattr(self.slurm, "sees_others", False):
+            return rows
+        for tag in {row.tag for row in rows} - self._whose.keys():
+            uid = self.store.arrays.whose(tag)
+            self._whose[tag] = os.getuid() if uid is None else uid
+        theirs = [
+            row for row in rows
+            if row.uid in (None, self._whose[row.tag])
+            or (row.source == "accounting" and row.uid == 0)
+        ]  # fmt: skip
+        if len(self._whose) > OWNERS_KEPT:
+            self._whose.clear()
+        return theirs
 
     def ended(self, ids: set[int], now: float) -> Accounting | None:
         """What accounting says of these arrays, as many as it is asked about at once, or of those
@@ -130,7 +151,7 @@ class Sources:
         if down is not None:
             _log.info("Slurm's accounting answers again", down_seconds=round(down, 1))
             self.doorbell.ring()
-        return Accounting(answer[0], _by_tag(answer[1]))
+        return Accounting(answer[0], _by_tag(self._theirs(answer[1])))
 
     def _answer(self, ids: set[int]) -> tuple[frozenset[int], list[JobReport]] | None:
         if self._question is None:

@@ -49,6 +49,8 @@ def build(paths: Paths, shape: Shape, base_port: int, slurmctld: str) -> Plan:
         Root(Path(shape.root)).write_scripts(paths.bin)
     plan = Plan.draw_up(shape, base_port)
     _write_secret(paths.munge_key, secrets.token_bytes(1024))
+    if shape.tokens:
+        _write_secret(paths.jwt_key, secrets.token_bytes(32))
     _write_secret(paths.slurmdbd_conf, conf.slurmdbd_conf(paths, plan).encode())
     _write_secret(paths.database_init, conf.mariadb_init(plan).encode())
     paths.slurm_conf.write_text(conf.slurm_conf(paths, plan))

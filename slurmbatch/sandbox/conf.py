@@ -47,7 +47,7 @@ AuthType=auth/munge
 AuthInfo=socket={paths.munge_socket}
 CredType=cred/munge
 AccountingStoragePass={paths.munge_socket}
-
+{_tokens(paths, plan)}
 StateSaveLocation={root}/state/slurmctld
 SlurmdSpoolDir={root}/spool/%n
 SlurmctldPidFile={paths.pid_file("slurmctld")}
@@ -103,7 +103,7 @@ DbdAddr={plan.address}
 DbdPort={plan.slurmdbd_port}
 {_daemons_listen(plan)}
 SlurmUser={current_user()}
-{_plugins(plan)}LogFile={paths.log_file("slurmdbd")}
+{_plugins(plan)}{_tokens(paths, plan)}LogFile={paths.log_file("slurmdbd")}
 PidFile={paths.pid_file("slurmdbd")}
 StorageType=accounting_storage/mysql
 StorageHost={LOOPBACK}
@@ -111,7 +111,7 @@ StoragePort={plan.mariadb_port}
 StorageUser=slurm
 StoragePass={plan.database_password}
 StorageLoc=slurm
-"""
+{plan.shape.extra_dbd_conf}"""
 
 
 def daemons_conf(paths: Paths, plan: Plan) -> str:
@@ -133,6 +133,12 @@ def task_prolog(paths: Paths) -> str:
 
 def _plugins(plan: Plan) -> str:
     return f"PluginDir={Root(Path(plan.shape.root)).plugins}\n" if plan.shape.root else ""
+
+
+def _tokens(paths: Paths, plan: Plan) -> str:
+    if not plan.shape.tokens:
+        return ""
+    return f"AuthAltTypes=auth/jwt\nAuthAltParameters=jwt_key={paths.jwt_key}\n"
 
 
 def _daemons_listen(plan: Plan) -> str:

@@ -67,6 +67,11 @@ class Paths:
         return self.root / "etc/munge.key"
 
     @property
+    def jwt_key(self) -> Path:
+        """That of auth/jwt, where tokens are taken."""
+        return self.root / "etc/jwt.key"
+
+    @property
     def munge_socket(self) -> Path:
         return self.root / "run/munge.socket"
 

@@ -27,6 +27,8 @@ class Shape:
     max_job_count: int = 20_000
     min_job_age: int = 300
     extra_conf: str = ""
+    extra_dbd_conf: str = ""
+    tokens: bool = False
     tools_dir: str = ""
     root: str = ""
 

@@ -65,14 +65,15 @@ class BindingSlurm:
         # pyslurm has no word for it.
         return self.commands.estimate(request)
 
-    def find(self, tag: str) -> list[JobReport]:
+    def find(self, tag: str, uid: int | None = None) -> list[JobReport]:
         if not tag:
             raise ValueError("an empty name would list everybody's jobs")
-        found = self._rows(self.handing, "find", tag=tag, uid=os.getuid())
-        return [row for row in found if row.uid == os.getuid()]
+        whose = os.getuid() if uid is None else uid
+        found = self._rows(self.handing, "find", tag=tag, uid=whose)
+        return [row for row in found if row.uid == whose]
 
-    def find_ended(self, tag: str) -> list[JobReport]:
-        return self.commands.find_ended(tag)
+    def find_ended(self, tag: str, uid: int | None = None) -> list[JobReport]:
+        return self.commands.find_ended(tag, uid)
 
     def release(self, slurm_job_id: int) -> None:
         if not self._act("release", slurm_job_id):

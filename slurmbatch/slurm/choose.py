@@ -45,6 +45,8 @@ def choose(wanted: Backend, commands: CommandSlurm, path: Sequence[str] = sys.pa
     """
     if wanted == "commands":
         return Choice(commands, "slurm.backend says so")
+    if commands.persons is not None:
+        return _without(wanted, commands, "jobs run as persons, which is for sbatch")
     # Found without being imported, which is quick, and does not end us where it ends a process.
     if PathFinder.find_spec("pyslurm", list(path)) is None:
         return _without(wanted, commands, "pyslurm is not installed")

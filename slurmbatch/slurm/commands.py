@@ -13,11 +13,12 @@ import re
 import secrets
 import shutil
 import subprocess
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+from slurmbatch.accounts import Account
 from slurmbatch.errors import (
     AccountingUnreachable,
     SlurmAmbiguous,
@@ -27,8 +28,11 @@ from slurmbatch.errors import (
 )
 from slurmbatch.model import Estimate, JobReport, JobUsage, SlurmFacts, Submission
 from slurmbatch.slurm import parse, quirks
+from slurmbatch.slurm.persons import Way
 from slurmbatch.slurm.port import SubmitRequest
 
+# Seconds beside those that it has itself.
+_ENDS_ITSELF_WITHIN = 5.0
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
@@ -55,6 +59,8 @@ class CommandSlurm:
     bin_dir: Path | None = None
     timeout: float = 20.0
     submit_timeout: float = 30.0
+    # How sbatch is run as a person; None: all jobs are the service's own.
+    persons: Way | None = None
     _wrapper: tuple[str, ...] = field(init=False)
     # The rows of the last look by their lines: most are the same in the next one.
     _rows: dict[str, JobReport] = field(init=False, default_factory=dict, compare=False, repr=False)
@@ -65,6 +71,11 @@ class CommandSlurm:
         setpriv = shutil.which("setpriv", path=SYSTEM_PATH)
         wrapper = (setpriv, "--pdeathsig", "KILL", "--") if setpriv else ()
         object.__setattr__(self, "_wrapper", wrapper)
+
+    @property
+    def sees_others(self) -> bool:
+        """Whether answers may have jobs of others."""
+        return self.persons is not None
 
     # --- the port -----------------------------------------------------------------------------
 
@@ -79,22 +90,24 @@ class CommandSlurm:
         return facts
 
     def submit(self, request: SubmitRequest) -> Submission:
-        answer = self._sbatch(submit_arguments(request), request.script, self.submit_timeout)
+        answer = self._sbatch(self._submission(request), request, self.submit_timeout)
         slurm_job_id = parse.submitted_id(answer.stdout)
         if answer.code == 0 and slurm_job_id is not None:
             return Submission(slurm_job_id)
         words = answer.complaint or f"sbatch ended with {answer.code} and said nothing"
         if slurm_job_id is None and quirks.LIMITS_REACHED.search(words):
             raise SlurmBusy(words)
+        if slurm_job_id is None and quirks.REFUSED_BY_SUDO.search(words):
+            raise SlurmRefused(words)
         if slurm_job_id is None and any(refusal in words for refusal in quirks.REFUSALS):
             raise SlurmRefused(words)
         answered = "Batch job submission failed" in words and not quirks.NO_ANSWER.search(words)
         raise SlurmAmbiguous(words, answered=bool(answered))
 
     def estimate(self, request: SubmitRequest) -> Estimate:
-        arguments = ["--test-only", *submit_arguments(request)]
+        arguments = ["--test-only", *self._submission(request)]
         try:
-            answer = self._sbatch(arguments, request.script, self.timeout)
+            answer = self._sbatch(arguments, request, self.timeout)
         except SlurmAmbiguous as silence:
             raise SlurmUnreachable(silence.detail) from silence
         if answer.code == 0:
@@ -103,18 +116,21 @@ class CommandSlurm:
         if quirks.LIMITS_REACHED.search(words):
             raise SlurmBusy(words)
         answered = quirks.TEST_FAILED in answer.complaint and not quirks.NO_ANSWER.search(words)
-        if answered or any(refusal in words for refusal in quirks.REFUSALS):
+        by_sudo = quirks.REFUSED_BY_SUDO.search(words)
+        if answered or by_sudo or any(refusal in words for refusal in quirks.REFUSALS):
             raise SlurmRefused(words)
         raise SlurmUnreachable(f"sbatch: {words or f'exit {answer.code}'}")
 
-    def find(self, tag: str) -> list[JobReport]:
-        rows = parse.live(*self._squeue("--me", f"--name={_named(tag)}"))
-        return [row for row in rows if _is_ours(row, tag)]
+    def find(self, tag: str, uid: int | None = None) -> list[JobReport]:
+        whose = "--me" if uid is None else f"--user={uid}"
+        rows = parse.live(*self._squeue(whose, f"--name={_named(tag)}"))
+        return [row for row in rows if _is_ours(row, tag, uid)]
 
-    def find_ended(self, tag: str) -> list[JobReport]:
+    def find_ended(self, tag: str, uid: int | None = None) -> list[JobReport]:
         # By name sacct needs a start time.
-        rows = self._sacct(f"--name={_named(tag)}", "--starttime=now-30days")
-        return [row for row in rows if _is_ours(row, tag)]
+        whose = () if uid is None else (f"--user={uid}",)
+        rows = self._sacct(*whose, f"--name={_named(tag)}", "--starttime=now-30days")
+        return [row for row in rows if _is_ours(row, tag, uid)]
 
     def release(self, slurm_job_id: int) -> None:
         answer = self._run("scontrol", "release", str(slurm_job_id))
@@ -139,20 +155,24 @@ class CommandSlurm:
             raise SlurmUnreachable(f"scancel: {answer.complaint}")
 
     def live(self) -> list[JobReport]:
-        rows = parse.live_by_line(*self._squeue("--me"), self._rows)
+        whose = () if self.sees_others else ("--me",)
+        rows = parse.live_by_line(*self._squeue(*whose), self._rows)
+        if self.sees_others:
+            rows = {line: row for line, row in rows.items() if row.tag.startswith("sb-")}
         object.__setattr__(self, "_rows", rows)
         return list(rows.values())
 
     def ended(self, slurm_job_ids: Collection[int]) -> list[JobReport]:
         ids = ",".join(str(number) for number in sorted(slurm_job_ids))
-        return self._sacct(f"--jobs={ids}") if ids else []
+        return self._sacct(*self._whose, f"--jobs={ids}") if ids else []
 
     def usage(self, tasks: Collection[tuple[int, int]]) -> list[JobUsage]:
         ids = ",".join(f"{array}_{task}" for array, task in sorted(tasks))
         if not ids:
             return []
         nonce = secrets.token_hex(8)
-        text = self._accounting(nonce, parse.USAGE_FIELDS, "--noconvert", f"--jobs={ids}")
+        text = self._accounting(nonce, parse.USAGE_FIELDS, "--noconvert", *self._whose,
+                                f"--jobs={ids}")  # fmt: skip
         return list(parse.usage(text, nonce))
 
     # --- what another way to Slurm borrows ------------------------------------------------------
@@ -164,6 +184,23 @@ class CommandSlurm:
     def ask(self, program: str, *arguments: str) -> str:
         """What another of Slurm's commands says. Raises SlurmUnreachable."""
         return self._ask(program, *arguments).stdout
+
+    def admin_level(self, account: str) -> str:
+        """What accounting lets this account do: None, Operator or Administrator; "": not known."""
+        shown = ("show", "user", account, "format=AdminLevel")
+        return self._ask("sacctmgr", "--noheader", "--parsable2", *shown).stdout.strip()
+
+    def rules_of_sudo(self) -> str:
+        """What sudo lets this account do without a password, as sudo says it; "": nothing."""
+        answer = self._run("/usr/bin/sudo", "-n", "-l")
+        return "" if answer.code else answer.stdout
+
+    def try_token(self, account: Account) -> None:
+        """Asks slurmctld with a token. Raises SlurmUnreachable where it takes none."""
+        more = self.persons.environment(account, self.timeout) if self.persons else {}
+        answer = self._run("squeue", "--noheader", "--me", "--states=running", more=more)
+        if answer.code:
+            raise SlurmUnreachable(answer.complaint)
 
     def clock(self) -> float | None:
         """The time by slurmctld's clock, in whole seconds; None where it is not told."""
@@ -182,6 +219,19 @@ class CommandSlurm:
         return {**environment, "SLURM_CONF": str(self.conf)} if self.conf else environment
 
     # --- how it is asked ------------------------------------------------------------------------
+
+    @property
+    def _whose(self) -> tuple[str, ...]:
+        """Of accounting, which else tells of one's own jobs alone."""
+        return ("--allusers",) if self.sees_others else ()
+
+    def _submission(self, request: SubmitRequest) -> list[str]:
+        """sbatch's options. Of whoever runs it, it would pass on another PATH."""
+        arguments = submit_arguments(request)
+        if request.owner is None:
+            return arguments
+        path = f"--export=ALL,PATH={self.environment()['PATH']}"
+        return [path if each == "--export=ALL" else each for each in arguments]
 
     def _squeue(self, *which: str) -> tuple[str, str]:
         """Its answer, and the word between the fields."""
@@ -212,11 +262,12 @@ class CommandSlurm:
             raise SlurmUnreachable(f"{program}: {answer.complaint or f'exit {answer.code}'}")
         return answer
 
-    def _run(self, program: str, *arguments: str) -> Answer:
+    def _run(self, program: str, *arguments: str, more: Mapping[str, str] | None = None) -> Answer:
         try:
             done = subprocess.run(
-                self._command(program, arguments), env=self.environment(), cwd="/",
-                stdin=subprocess.DEVNULL, capture_output=True, timeout=self.timeout, check=False,
+                self._command(program, arguments), env=self.environment() | dict(more or {}),
+                cwd="/", stdin=subprocess.DEVNULL, capture_output=True, timeout=self.timeout,
+                check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
             raise SlurmUnreachable(f"{program}: no answer in {self.timeout:g} s") from error
@@ -224,22 +275,33 @@ class CommandSlurm:
             raise SlurmUnreachable(f"{program}: {error.strerror}") from error
         return Answer(done.returncode, _decode(done.stdout), _decode(done.stderr))
 
-    def _sbatch(self, arguments: Sequence[str], script: str, timeout: float) -> Answer:
+    def _sbatch(self, arguments: Sequence[str], request: SubmitRequest, timeout: float) -> Answer:
         """Runs sbatch, but not longer than it has something to wait for."""
+        command, environment = self._command("sbatch", arguments), self.environment()
+        way, owner = self.persons, request.owner
+        if owner is not None:
+            if way is None:
+                raise SlurmRefused("jobs run as the service's own account here, and as nobody else")
+            sbatch = [self.program("sbatch"), *arguments]
+            command = [*self._wrapper, *way.command(owner, sbatch, timeout)]
+            environment |= way.environment(owner, timeout)
+        is_killable = owner is None or way is None or way.is_killable
         # From a file in memory, not through a pipe, which Popen.communicate(timeout=…) would stop
         # feeding after its first wait (python/cpython, Lib/subprocess.py).
         with os.fdopen(os.memfd_create("script"), "wb+") as stdin:
-            stdin.write(script.encode())
+            stdin.write(request.script.encode())
             stdin.seek(0)
             try:
                 process = subprocess.Popen(
-                    self._command("sbatch", arguments), env=self.environment(), cwd="/",
-                    umask=0o077, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                    command, env=environment, cwd="/", umask=0o077, stdin=stdin,
+                    stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                 )  # fmt: skip
             except OSError as error:
-                raise SlurmUnreachable(f"sbatch: {error.strerror}") from error
-        with process:
-            return self._heard(process, timeout)
+                raise SlurmUnreachable(f"{command[0]}: {error.strerror}") from error
+        if is_killable:
+            with process:
+                return self._heard(process, timeout)
+        return self._heard_out(process, timeout + _ENDS_ITSELF_WITHIN)
 
     def _heard(self, process: subprocess.Popen[bytes], timeout: float) -> Answer:
         left = timeout
@@ -254,9 +316,27 @@ class CommandSlurm:
                     process.kill()
                     raise _gave_up(sleeps) from waiting
 
+    def _heard_out(self, process: subprocess.Popen[bytes], timeout: float) -> Answer:
+        """The same with one that cannot be killed: it is waited for as long as it may take, so that
+        nothing of it is under way when it is tried again."""
+        try:
+            stdout, stderr = process.communicate(timeout=timeout)
+            return Answer(process.returncode, _decode(stdout), _decode(stderr))
+        except subprocess.TimeoutExpired as waiting:
+            for pipe in (process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
+            raise _gave_up(sleeps=False) from waiting
+
     def _command(self, program: str, arguments: Sequence[str]) -> list[str]:
         path = str(self.bin_dir / program) if self.bin_dir else program
         return [*self._wrapper, path, *arguments]
+
+    def program(self, name: str) -> str:
+        """By its full path, as the rule of sudo's has it."""
+        if self.bin_dir:
+            return str(self.bin_dir / name)
+        return shutil.which(name, path=SYSTEM_PATH) or f"/usr/bin/{name}"
 
 
 def submit_arguments(request: SubmitRequest) -> list[str]:
@@ -299,9 +379,9 @@ def _named(tag: str) -> str:
     return tag
 
 
-def _is_ours(row: JobReport, tag: str) -> bool:
+def _is_ours(row: JobReport, tag: str, uid: int | None) -> bool:
     # Anybody may give a job of theirs the same name. (uid None: not told.)
-    return row.tag == tag and row.uid in (None, os.getuid())
+    return row.tag == tag and row.uid in (None, os.getuid() if uid is None else uid)
 
 
 def _decode(raw: bytes | str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Protocol
 
+from slurmbatch.accounts import Account
 from slurmbatch.model import Estimate, JobReport, JobUsage, SlurmFacts, SlurmOptions, Submission
 
 
@@ -17,7 +18,7 @@ class SubmitRequest:
     `licences` are `name:count` per task, `features` all have to be there; `exclude` has the names
     of nodes that it is not to run on, with commas between, `nodelist` of the one that it is.
     `throttle` is how many of its tasks may run at once. The array is submitted held: nothing of it
-    runs before `release`.
+    runs before `release`. `owner`: as whom it runs; None: as the service's own account.
     """
 
     tag: str
@@ -35,6 +36,7 @@ class SubmitRequest:
     exclude: str = ""
     nodelist: str = ""
     throttle: int | None = None
+    owner: Account | None = None
 
     @property
     def array(self) -> str:
@@ -66,10 +68,10 @@ class SlurmPort(Protocol):
         Raises `SlurmRefused` and `SlurmBusy` as `submit` would.
         """
 
-    def find(self, tag: str) -> list[JobReport]:
-        """Whatever slurmctld has of this account's under this job name."""
+    def find(self, tag: str, uid: int | None = None) -> list[JobReport]:
+        """Whatever slurmctld has of this account's (None: the service's own) under this name."""
 
-    def find_ended(self, tag: str) -> list[JobReport]:
+    def find_ended(self, tag: str, uid: int | None = None) -> list[JobReport]:
         """Likewise accounting, for what slurmctld does not have (any more).
 
         It may miss what is held, and its rows may be out of date: an id in them may be another
@@ -86,7 +88,8 @@ class SlurmPort(Protocol):
         """Asks Slurm to end the whole array. Only a later look confirms it."""
 
     def live(self) -> list[JobReport]:
-        """All that slurmctld knows under this service's account: one question."""
+        """All that slurmctld knows under this service's account, or, where jobs run as persons, of
+        everybody's under names like ours: one question."""
 
     def ended(self, slurm_job_ids: Collection[int]) -> list[JobReport]:
         """What accounting knows of these arrays, a few thousand at most: one question. No ids: no

@@ -69,6 +69,12 @@ NO_ANSWER = re.compile(
     r"|credential|not responding|message (?:receive|send) failure"
 )
 
+# Words of sudo's, after which nothing was run.
+REFUSED_BY_SUDO = re.compile(
+    r"sudo: (?:a password is required|unknown user|no valid sudoers)|is not allowed to execute"
+    r"|is not in the sudoers file|account validation failure"
+)
+
 # What sbatch --test-only puts before Slurm's own words.
 TEST_FAILED = "allocation failure: "
 
@@ -136,6 +142,12 @@ LIMITS = (
     ),
     Limit((26, 6), (1000, 0), "it is newer than any version that is tested"),
 )  # fmt: skip
+
+
+def says_whose_job(version: str) -> bool:
+    """Whether sbatch sends its own uid, also with a token of somebody else's. Seen on 22.05, not on
+    24.11; what lies between was not tried."""
+    return version_tuple(version) < (24, 11)
 
 
 def limits(version: str) -> tuple[str, ...]:

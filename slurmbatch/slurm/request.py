@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from slurmbatch import script
+from slurmbatch.accounts import Account
 from slurmbatch.model import ArgValue, Filesystem, Hardware, SlurmOptions, Tool
 from slurmbatch.slurm.port import SubmitRequest
 
@@ -15,7 +16,8 @@ from slurmbatch.slurm.port import SubmitRequest
 class Wanted:
     """An array: of which batch and whose, its name in Slurm, and what its jobs have in common.
 
-    `output` is where they print to; `claims` where they make their claims, None: nowhere.
+    `owner` is as whom they run, None: as the service. `output` is where they print to; `claims`
+    where they make their claims, None: nowhere.
     """
 
     batch_id: str
@@ -29,6 +31,7 @@ class Wanted:
     claims: PurePath | None
     exclude: str = ""
     throttle: int | None = None
+    owner: Account | None = None
 
 
 def request_for(
@@ -39,8 +42,9 @@ def request_for(
 ) -> SubmitRequest:
     """`tasks`: as `script.tasks_for` makes them."""
     setting = script.setting_for(
-        tool, wanted.batch_id, wanted.fixed_args, filesystems, wanted.work_dir, wanted.claims
-    )
+        tool, wanted.batch_id, wanted.fixed_args, filesystems, wanted.work_dir, wanted.claims,
+        wanted.owner.umask if wanted.owner else None,
+    )  # fmt: skip
     return SubmitRequest(
         tag=wanted.tag,
         script=script.render(tool, setting, tasks),
@@ -55,5 +59,6 @@ def request_for(
         requeue=tool.requeue,
         exclude=wanted.exclude,
         throttle=wanted.throttle,
+        owner=wanted.owner,
         comment=f"slurmbatch batch={wanted.batch_id} user={wanted.user_id}",
     )

@@ -41,6 +41,11 @@ FROM array JOIN batch ON batch.pk = array.batch WHERE tag = ?
 UNION ALL SELECT 'BURIED' FROM tombstone WHERE tag = ?
 """
 
+_WHOSE = """
+SELECT uid FROM array JOIN batch ON batch.pk = array.batch WHERE tag = ?
+UNION ALL SELECT uid FROM tombstone WHERE tag = ?
+"""
+
 
 class Standing(StrEnum):
     """Of a name in Slurm. INTENT: the submitter looks for it. OPEN: handed over. OVER: it has ended
@@ -140,6 +145,18 @@ class Arrays:
         """What is known of a name in Slurm that may be ours, also of a batch that is gone."""
         rows = self._db.sql(_STANDING, (tag, tag))
         return Standing(rows[0][0]) if rows else Standing.UNKNOWN
+
+    def whose(self, tag: str) -> int | None:
+        """As whom what bears this name runs; None: as the service, or it is not known."""
+        rows = self._db.sql(_WHOSE, (tag, tag))
+        return None if not rows else rows[0][0]
+
+    def have_persons(self) -> bool:
+        """Whether Slurm has, or is to get, jobs that run as somebody else than the service."""
+        return bool(self._db.sql(
+            f"SELECT 1 FROM array a JOIN batch b ON b.pk = a.batch WHERE {_OPEN}"
+            " AND b.uid IS NOT NULL LIMIT 1"
+        ))  # fmt: skip
 
     # --- the steps of the hand-over ---------------------------------------------------------------
 
@@ -383,8 +400,8 @@ def _batches_of(db: peewee.SqliteDatabase, pks: Iterable[int]) -> set[int]:
 
 def _bury(db: peewee.SqliteDatabase, which: str, pk: int, now: float) -> None:
     db.execute_sql(
-        "INSERT OR REPLACE INTO tombstone (tag, batch_id, slurm_job_id, buried_at)"
-        " SELECT array.tag, batch.batch_id, array.slurm_job_id, ?"
+        "INSERT OR REPLACE INTO tombstone (tag, batch_id, slurm_job_id, buried_at, uid)"
+        " SELECT array.tag, batch.batch_id, array.slurm_job_id, ?, batch.uid"
         f" FROM array JOIN batch ON batch.pk = array.batch WHERE {which}",
         (now, pk),
     )

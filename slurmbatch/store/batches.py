@@ -74,12 +74,14 @@ class NewArray:
 
 
 class Place(NamedTuple):
-    """Where a job's log is: its array's ordinal and generation, and the task's number."""
+    """Where a job's log is: its array's ordinal and generation, and the task's number; and whose it
+    is, None: the service's."""
 
     ordinal: int
     generation: int
     task: int
     has_ended: bool
+    uid: int | None
 
 
 class Batches:
@@ -101,8 +103,10 @@ class Batches:
         act: Act | None = None,
         bounds: Sequence[Bound] = (),
         args_bytes: int = 0,
+        uid: int | None = None,
     ) -> str | None:
-        """Keeps the batch, its arrays as intents, and its jobs: all or nothing, on the disk.
+        """Keeps the batch, its arrays as intents, and its jobs: all or nothing, on the disk. `uid`:
+        as whom they run; None: as the service.
 
         Gives the id of the batch that the idempotency key made before, and then keeps nothing;
         None if this one is new. Raises KeyReused if that one had another body, OverLimit and
@@ -118,7 +122,7 @@ class Batches:
             if idempotency is not None and not staged:
                 remember(db, batch.user_id, batch.batch_id, idempotency, batch.created_at)
             n_blocked = sum(each.n_tasks for each in arrays if each.gates)
-            pk = _insert_batch(db, batch, fixed_args, request_id, n_blocked, args_bytes)
+            pk = _insert_batch(db, batch, fixed_args, request_id, n_blocked, args_bytes, uid)
             if n_blocked or batch.max_parallel is not None:
                 holding.build(db, pk, batch)
             if notify is not None:
@@ -403,8 +407,8 @@ class Batches:
         )
         if not rows:
             return None
-        ordinal, generation, task, status = rows[0]
-        return Place(ordinal, generation, task, status >= FIRST_END)
+        ordinal, generation, task, status, uid = rows[0]
+        return Place(ordinal, generation, task, status >= FIRST_END, uid)
 
     def fixed_args(self, user_id: str, batch_id: str) -> dict[str, ArgValue]:
         """Empty where there is no such batch."""
@@ -423,12 +427,12 @@ _MINE = "b.batch_id = ? AND b.user_id = ? AND b.deleted_at IS NULL"
 _GET = f"SELECT {names(BATCH_COLUMNS, _TABLES)} FROM batch b WHERE {_MINE}"
 _RUN = "j.earlier + j.restarts + 1"
 _LAST_PLACE = (
-    "SELECT a.ordinal, a.generation, j.task, j.status FROM batch b JOIN job j ON j.batch = b.pk"
-    " JOIN array a ON a.pk = j.array WHERE b.batch_id = ?1 AND b.user_id = ?2"
-    " AND b.deleted_at IS NULL AND j.idx = ?3"
+    "SELECT a.ordinal, a.generation, j.task, j.status, b.uid FROM batch b"
+    " JOIN job j ON j.batch = b.pk JOIN array a ON a.pk = j.array"
+    " WHERE b.batch_id = ?1 AND b.user_id = ?2 AND b.deleted_at IS NULL AND j.idx = ?3"
 )
 _PLACE = (
-    f"SELECT a.ordinal, a.generation, t.task, {FIRST_END} FROM batch b"
+    f"SELECT a.ordinal, a.generation, t.task, {FIRST_END}, b.uid FROM batch b"
     " JOIN attempt t ON t.batch = b.pk"
     " JOIN array a ON a.pk = t.array WHERE b.batch_id = ?1 AND b.user_id = ?2"
     " AND b.deleted_at IS NULL AND t.idx = ?3 AND t.attempt = ?4"
@@ -490,6 +494,7 @@ def _insert_batch(
     request_id: str,
     n_blocked: int,
     args_bytes: int,
+    uid: int | None,
 ) -> int:
     insert = BatchRow.insert(
         batch_id=batch.batch_id,
@@ -511,6 +516,7 @@ def _insert_batch(
         retry=policy_json(batch.retry),
         max_parallel=batch.max_parallel,
         args_bytes=args_bytes,
+        uid=uid,
     )
     return int(insert.bind(db).execute())
 

@@ -325,4 +325,10 @@ CREATE INDEX batch_live ON batch (user_id, tool_id) WHERE finished_at IS NULL;
 CREATE INDEX batch_bytes ON batch (user_id, args_bytes) WHERE args_bytes > 0;
 """
 
-MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11, V12, V13, V14)
+# As whom the jobs of a batch run; NULL: as the service's own account, as all did before.
+V15 = """
+ALTER TABLE batch ADD COLUMN uid INTEGER;
+ALTER TABLE tombstone ADD COLUMN uid INTEGER;
+"""
+
+MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11, V12, V13, V14, V15)

@@ -69,6 +69,7 @@ class BatchRow(Model):
     depends_on = TextField()
     max_parallel = IntegerField(null=True)
     args_bytes = IntegerField()
+    uid = IntegerField(null=True)
 
     class Meta:
         table_name = "batch"
@@ -156,6 +157,7 @@ class TombstoneRow(Model):
     batch_id = TextField()
     slurm_job_id = IntegerField(null=True)
     buried_at = FloatField()
+    uid = IntegerField(null=True)
 
     class Meta:
         table_name = "tombstone"

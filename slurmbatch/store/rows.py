@@ -114,6 +114,7 @@ ARRAY_COLUMNS = (
     ArrayRow.time_limit,
     ArrayRow.exclude,
     ArrayRow.throttle,
+    BatchRow.uid,
 )
 PARENTS_WAIT = "DEPENDENCY: waits for other batches"
 THROTTLE_WAITS = "TIME: waits for other jobs of its batch, of which so many may run at once"
@@ -223,7 +224,7 @@ def array_of(row: tuple[Any, ...]) -> ArraySpec:
     """A row of ARRAY_COLUMNS."""
     (*plain, state, created_at, slurm_job_id, submitted_at, tries, tried_at, next_try_at, waiting,
      released_at, released_boot, expected_start, request_id, filesystems, cpu, memory, slurm,
-     cancelled_at, deleted_at, own_memory, own_time, exclude, throttle) = row  # fmt: skip
+     cancelled_at, deleted_at, own_memory, own_time, exclude, throttle, uid) = row  # fmt: skip
     pk, batch_id, user_id, tool_id, ordinal, generation, tag, n_tasks = plain
     return ArraySpec(
         pk=pk,
@@ -251,6 +252,7 @@ def array_of(row: tuple[Any, ...]) -> ArraySpec:
         exclude=exclude,
         throttle=throttle,
         expected_start=expected_start,
+        uid=uid,
     )
 
 

@@ -38,6 +38,7 @@ class Share:
     tag: str
     slurm_job_id: int
     most: int
+    uid: int | None
 
 
 class Throttles:
@@ -67,7 +68,7 @@ class Throttles:
     def untold(self, boot: str) -> list[Share]:
         """Those that the slurmctld that was started at `boot` does not know of, for all we know."""
         rows = self._db.sql(
-            "SELECT a.pk, b.batch_id, a.tag, a.slurm_job_id, a.throttle FROM array a"
+            "SELECT a.pk, b.batch_id, a.tag, a.slurm_job_id, a.throttle, b.uid FROM array a"
             f" JOIN batch b ON b.pk = a.batch WHERE a.{_SHARING.replace(' state', ' a.state')}"
             " AND a.state IN ('HELD', 'RELEASING', 'QUEUED') AND a.throttle < a.n_tasks"
             " AND a.throttle_told <> a.throttle || '@' || ?",

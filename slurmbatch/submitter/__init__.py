@@ -175,7 +175,7 @@ class Submitter:
 
     def _cancel(self, array: ArraySpec, now: float) -> None:
         # By the tag, so that an id that Slurm has given to somebody else since is left alone.
-        rows = self.slurm.find(array.tag)
+        rows = self.slurm.find(array.tag, array.uid)
         for slurm_job_id in {row.array_job_id for row in rows if lives(row)}:
             self.slurm.cancel(slurm_job_id)
             self.look()

@@ -10,6 +10,7 @@ from typing import Protocol
 from slurmbatch.doorbell import Doorbell
 from slurmbatch.errors import (
     AccountingUnreachable,
+    AccountRefused,
     AccountsUnreachable,
     SlurmAmbiguous,
     SlurmBusy,
@@ -109,21 +110,24 @@ class HandOver:
     def _look_up(self, array: ArraySpec) -> int | None:
         """The id of what bears the array's name: the lowest one, but one that is not held before
         all others. Raises SlurmUnreachable where it could not be told."""
-        rows = self.slurm.find(array.tag) or self._find_ended(array.tag)
+        rows = self.slurm.find(array.tag, array.uid) or self._find_ended(array)
         ids = {row.array_job_id for row in rows}
         free = {each for each in ids if not is_held(of(rows, each))}
         return min(free or ids, default=None)
 
-    def _find_ended(self, tag: str) -> list[JobReport]:
+    def _find_ended(self, array: ArraySpec) -> list[JobReport]:
         if self.health.is_down("slurmdbd"):  # the poller finds out when it is back
             raise AccountingUnreachable(self.health.source("slurmdbd").error)
-        return self.slurm.find_ended(tag)
+        return self.slurm.find_ended(array.tag, array.uid)
 
     def _submit(self, array: ArraySpec, now: float) -> None:
         try:
             request = self.terms.request(array, self.store, self.doorbell.drafts)
         except AccountsUnreachable as error:
             self.wait(array, f"WAITING: {error.detail}", now)
+            return
+        except AccountRefused as refusal:
+            self._refuse(array, f"REFUSED: {refusal.detail}", now)
             return
         if request is None:
             self._refuse(array, NOT_OFFERED, now)
@@ -214,7 +218,7 @@ class HandOver:
     # --- releasing ------------------------------------------------------------------------------
 
     def _held(self, array: ArraySpec, now: float) -> None:
-        rows = self.slurm.find(array.tag)
+        rows = self.slurm.find(array.tag, array.uid)
         for slurm_job_id in sorted({row.array_job_id for row in rows} - {array.slurm_job_id}):
             if is_held(of(rows, slurm_job_id)):
                 self.end_stray(slurm_job_id, array.tag)
@@ -250,7 +254,7 @@ class HandOver:
         if not is_past(self._released.get(array.pk), self.terms.repeat, now):
             return
         self._released[array.pk] = now
-        rows = of(self.slurm.find(array.tag), array.slurm_job_id)
+        rows = of(self.slurm.find(array.tag, array.uid), array.slurm_job_id)
         if array.slurm_job_id is not None and any(row.reason == "JobHeldUser" for row in rows):
             self.slurm.release(array.slurm_job_id)
             self.look()
@@ -261,7 +265,7 @@ class HandOver:
         since = self._absent.setdefault(array.pk, self.elapsed())
         if self.elapsed() - since < self.terms.absence_grace:
             return
-        told = of(self._find_ended(array.tag), array.slurm_job_id)
+        told = of(self._find_ended(array), array.slurm_job_id)
         del self._absent[array.pk]
         if told and all(row.state in ENDS for row in told):
             return  # the poller tells its end

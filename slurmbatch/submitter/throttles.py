@@ -37,7 +37,7 @@ class Throttles:
     def _tell(self, share: Share, boot: str, now: float) -> None:
         self._tried[share.array] = now
         # By the tag, so that an id that Slurm has given to somebody else since is left alone.
-        rows = of(self.slurm.find(share.tag), share.slurm_job_id)
+        rows = of(self.slurm.find(share.tag, share.uid), share.slurm_job_id)
         if any(map(lives, rows)):
             self.slurm.throttle(share.slurm_job_id, share.most)
             self.store.throttles.told(share, boot)

@@ -305,6 +305,7 @@ def test_what_is_gone_is_not_unchanged(api: Api) -> None:
 ERRORS: list[tuple[Exception, int, str]] = [
     (errors.Malformed(), 400, "malformed"),
     (errors.Forbidden("submit"), 403, "forbidden"),
+    (errors.AccountRefused(), 403, "account-refused"),
     (errors.NotFound(), 404, "not-found"),
     (errors.Conflict(), 409, "conflict"),
     (errors.LogUnreadable(), 409, "log-unreadable"),

@@ -124,7 +124,8 @@ class FakeCluster:
     def add(self, request: SubmitRequest, uid: int | None = None) -> FakeArray:
         """An array that is there without this service having asked for it just now."""
         state = self._slurmctld
-        owner = self.uid if uid is None else uid
+        own = self.uid if request.owner is None else request.owner.uid
+        owner = own if uid is None else uid
         array = FakeArray(state.next_id, request, owner, self.now)
         array.tasks = {number: FakeTask(number) for number in range(1, request.n_tasks + 1)}
         state.next_id += 1
@@ -268,8 +269,10 @@ class FakeCluster:
         )  # fmt: skip
         return Entry(self.now, array.submitted, number, row)
 
-    def _squeue(self) -> list[JobReport]:
-        return [row for array in self.arrays if array.uid == self.uid for row in self._rows(array)]
+    def _squeue(self, whose: Collection[int] | None) -> list[JobReport]:
+        """Of these users, or of all."""
+        arrays = [each for each in self.arrays if whose is None or each.uid in whose]
+        return [row for array in arrays for row in self._rows(array)]
 
     def _rows(self, array: FakeArray) -> Iterator[JobReport]:
         oldest = self.now - self.min_job_age

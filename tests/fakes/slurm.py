@@ -36,6 +36,7 @@ class FakeSlurm(FakeCluster):
 
     max_array_size: int = 1001
     max_job_count: int = 10_000
+    sees_others: bool = False
     slurmctld_down: bool = False
     slurmdbd_down: bool = False
     calls: Counter[str] = field(default_factory=Counter)
@@ -69,17 +70,19 @@ class FakeSlurm(FakeCluster):
         self._check(request)
         return Estimate(self.now + 60.0, "node1")
 
-    def find(self, tag: str) -> list[JobReport]:
+    def find(self, tag: str, uid: int | None = None) -> list[JobReport]:
         if not tag:
             raise ValueError("an empty name would list everybody's jobs")
         self._asked("find", tag)
-        return [row for row in self._squeue() if row.tag == tag]
+        rows = self._squeue(frozenset({self.uid if uid is None else uid}))
+        return [row for row in rows if row.tag == tag]
 
-    def find_ended(self, tag: str) -> list[JobReport]:
+    def find_ended(self, tag: str, uid: int | None = None) -> list[JobReport]:
         if not tag:
             raise ValueError("an empty name would list everybody's jobs")
         self._accounting_asked("find_ended", tag)
-        return [row for row in self._sacct(lambda row: row.tag == tag) if row.uid == self.uid]
+        whose = self.uid if uid is None else uid
+        return [row for row in self._sacct(lambda row: row.tag == tag) if row.uid == whose]
 
     def release(self, slurm_job_id: int) -> None:
         with_fault = self._acts("release", slurm_job_id)
@@ -110,7 +113,7 @@ class FakeSlurm(FakeCluster):
 
     def live(self) -> list[JobReport]:
         self._asked("live", None)
-        return self._squeue()
+        return self._squeue(None if self.sees_others else frozenset({self.uid}))
 
     def ended(self, slurm_job_ids: Collection[int]) -> list[JobReport]:
         ids = frozenset(slurm_job_ids)

@@ -341,3 +341,36 @@ def test_groups_that_can_be_none(site: Site, groups: str) -> None:
         "slurmbatch.toml: filesystems[0].",
         "tools.d/tool.toml: ",
     }
+
+
+@pytest.mark.parametrize(
+    ("slurm", "key", "found"),
+    [
+        ('run_as = "root"', "slurm.run_as", "'root'"),
+        ('run_as = "slurm-jwt"', "slurm.jwt_key_file", "found nothing"),
+        ('run_as = "sudo"\nbackend = "pyslurm"', "slurm.backend", "run_as = 'sudo'"),
+        ('run_as = "slurm-jwt"\njwt_key_file = "gone"', "slurm.jwt_key_file", "cannot be read"),
+        ('run_as = "slurm-jwt"\njwt_key_file = "loose"', "slurm.jwt_key_file", "mode 0640"),
+        ('run_as = "slurm-jwt"\njwt_key_file = "short"', "slurm.jwt_key_file", "of 31 bytes"),
+        ('run_as = "slurm-jwt"\njwt_key_file = "pem"', "slurm.jwt_key_file", "in PEM"),
+    ],
+)
+def test_as_whom_jobs_run(site: Site, slurm: str, key: str, found: str) -> None:
+    for name, content, mode in (("loose", b"k" * 32, 0o640), ("short", b"k" * 31, 0o600),
+                                ("pem", b"-----BEGIN PRIVATE KEY-----\n" * 2, 0o600)):  # fmt: skip
+        (site.directory / name).write_bytes(content)
+        (site.directory / name).chmod(mode)
+    site.settings(f"{MINIMAL}[slurm]\n{slurm}\n")
+    mistake = site.mistake()
+    assert mistake.startswith(f"slurmbatch.toml: {key}: ")
+    assert found in mistake
+
+
+def test_the_key_for_tokens_counts_to_its_last_byte(site: Site) -> None:
+    content = b"k" * 31 + b"\n"
+    (site.directory / "key").write_bytes(content)
+    (site.directory / "key").chmod(0o600)
+    site.settings(f'{MINIMAL}[slurm]\nrun_as = "slurm-jwt"\njwt_key_file = "key"\n')
+    settings = load(site.file)
+    assert settings.jwt_key == content
+    assert content.decode() not in repr(settings)

@@ -343,3 +343,37 @@ def test_how_users_log_in(site: Site) -> None:
     assert "nobody can log in by munge" in munge["found"]
     (group,) = found["groups", "warning"]
     assert "auth.admin_groups: there is no group 'sb-no-such-group'" in group["found"]
+
+
+class TestAsWhomJobsRun:
+    def findings(self, site: Site, way: str, more: str = "") -> dict[str, list[str]]:
+        site.settings(slurm=f'run_as = "{way}"\n{more}')
+        found: dict[str, list[str]] = {}
+        for (check, level), told in site.findings().items():
+            if check == "run_as":
+                found[level] = [each["found"] for each in told]
+        return found
+
+    @pytest.mark.parametrize(
+        ("level", "is_operator"),
+        [("Operator", True), ("Administrator", True), ("None", False), ("", False)],
+    )
+    def test_it_has_to_be_an_operator(self, site: Site, level: str, is_operator: bool) -> None:
+        site.program("sacctmgr", f"echo '{level}'")
+        key = site.directory / "key"
+        key.write_bytes(b"k" * 32)
+        key.chmod(0o600)
+        found = self.findings(site, "slurm-jwt", f'jwt_key_file = "{key}"\n')
+        assert ("wrong" not in found) == is_operator
+        assert "slurmctld takes tokens" in found["ok"][0]
+        site.program(
+            "squeue", '[ -z "$SLURM_JWT" ] || { echo "error: Protocol error" >&2; exit 1; }'
+        )
+        found = self.findings(site, "slurm-jwt", f'jwt_key_file = "{key}"\n')
+        assert found["wrong"][0] == "slurmctld takes no token: Protocol error"
+
+    def test_without_a_rule_of_sudos(self, site: Site) -> None:
+        site.program("sacctmgr", "echo Operator")
+        # Whether sudo is there at all or not: no rule is for the sbatch of this test.
+        (wrong,) = self.findings(site, "sudo")["wrong"]
+        assert "sudo" in wrong
