@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 import httpx
+import jwt
 import pytest
 
 from slurmbatch.sandbox import Sandbox
@@ -148,21 +149,29 @@ class Service:
         tools = directory / "tools.d"
         tools.mkdir()
         (tools / "who.toml").write_text(TOOL)
+        self.secret = secrets.token_hex(32)
+        self._keep("portal.secret", self.secret.encode())
         key = ""
         if way == "slurm-jwt":
-            copy = directory / "jwt.key"
-            shutil.copy(box.paths.jwt_key, copy)
-            os.chown(copy, entry.pw_uid, entry.pw_gid)
-            copy.chmod(0o600)
-            key = f'jwt_key_file = "{copy}"\n'
+            self._keep("jwt.key", box.paths.jwt_key.read_bytes())
+            key = 'jwt_key_file = "jwt.key"\n'
         bin_dir = f'bin_dir = "{box.bin_dir}"\n' if box.bin_dir else ""
         self.config.write_text(
             f'[server]\nport = {self.port}\n[store]\npath = "{directory}/state/x.sqlite"\n'
             f'[jobs]\nlog_dir = "{directory}/logs"\nclaims_dir = "{directory}/claims"\n'
             f'[slurm]\nconf = "{box.paths.slurm_conf}"\n{bin_dir}run_as = "{way}"\n{key}'
             f'poll_interval = 0.5\npoll_interval_most = 2.0\n[tools]\ndir = "{tools}"\n'
+            '[[auth.jwt]]\nissuer = "portal"\naudience = "slurmbatch"\nalgorithms = ["HS256"]\n'
+            'secret_file = "portal.secret"\n'
         )
         self.process: subprocess.Popen[bytes] | None = None
+
+    def _keep(self, name: str, content: bytes) -> None:
+        """A secret of the service's."""
+        entry, file = pwd.getpwnam(self.account), self.directory / name
+        file.touch(mode=0o600)
+        file.write_bytes(content)
+        os.chown(file, entry.pw_uid, entry.pw_gid)
 
     def command(self, *arguments: str) -> list[str]:
         return [python(), "-m", "slurmbatch", *arguments, "--config", str(self.config)]
@@ -189,11 +198,12 @@ class Service:
         return (self.directory / "log").read_text()
 
     def client(self, user: str) -> httpx.Client:
-        made = as_account(self.account, *self.command("admin", "key", "create", "--user", user),
-                          env=environment())  # fmt: skip
-        assert made.returncode == 0, made.stderr
-        key = made.stdout.splitlines()[-1]
-        return httpx.Client(base_url=self.url, headers={"Authorization": key}, timeout=60)
+        """Of somebody who comes with a token of a portal's."""
+        now = int(time.time())
+        claims = {"iss": "portal", "aud": "slurmbatch", "iat": now, "exp": now + 3600, "sub": user}
+        token = jwt.encode(claims, self.secret, algorithm="HS256")
+        headers = {"Authorization": f"Bearer {token}"}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=60)
 
 
 def until(look: Callable[[], bool], seconds: float = 120) -> None:
