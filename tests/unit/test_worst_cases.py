@@ -26,7 +26,7 @@ from slurmbatch.errors import (
     SlurmUnreachable,
     Unavailable,
 )
-from slurmbatch.model import ArrayState, Batch, NewBatch, Status
+from slurmbatch.model import Act, ArrayState, Batch, NewBatch, Status
 from slurmbatch.poller.losses import LATE
 from slurmbatch.slurm.port import SubmitRequest
 from slurmbatch.states import ENDS
@@ -191,8 +191,8 @@ class TestARefusedBatch:
         store = world.store.batches
         kept = store.withdraw
 
-        def late(batch_id: str, now: float) -> bool:
-            gone = kept(batch_id, now)
+        def late(batch_id: str, now: float, act: Act) -> bool:
+            gone = kept(batch_id, now, act)
             world.submitter.tick(world.slurm.now)
             return gone
 
