@@ -27,6 +27,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can make credentials of several users"),
 ]
 PATIENCE = 120.0
+ADMINS = f"sbadmins{os.getpid()}"
 
 
 def accounts(*command: str) -> None:
@@ -122,6 +123,19 @@ class Site:
             lambda: self.ask("GET", "/tools", f"Munge {self.credential(user)}").status_code == 200,
         )
 
+    def new_key(self, user: str, **body: Any) -> str:
+        """Made with a credential."""
+        made: list[str] = []
+
+        def is_made() -> bool:
+            shown = f"Munge {self.credential(user)}"
+            answer = self.ask("POST", "/keys", shown, json=body)
+            made.extend(each["key"] for each in answer.json() if answer.status_code == 201)
+            return bool(made)
+
+        until("a key is made", is_made)
+        return made[0]
+
     def login(self, user: str, *words: str) -> subprocess.CompletedProcess[str]:
         """The command, with a munge that runs as that user; again while there is no time for it."""
         found: list[subprocess.CompletedProcess[str]] = []
@@ -160,20 +174,23 @@ class Site:
 
 @pytest.fixture(scope="module")
 def users() -> Iterator[tuple[str, str]]:
-    names = (f"sbanna{os.getpid()}", f"sbberta{os.getpid()}")
+    """The second one is in the administrators' group."""
+    anna, berta = f"sbanna{os.getpid()}", f"sbberta{os.getpid()}"
     made = []
+    accounts("groupadd", ADMINS)
     try:
-        for name in names:
-            accounts("useradd", "--no-create-home", "-s", "/bin/sh", name)
+        for name, more in ((anna, []), (berta, ["--groups", ADMINS])):
+            accounts("useradd", "--no-create-home", "-s", "/bin/sh", *more, name)
             made.append(name)
-        yield names
+        yield anna, berta
     finally:
         for name in made:
             accounts("userdel", name)
+        accounts("groupdel", ADMINS)
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
+def site(users: tuple[str, str]) -> Iterator[Site]:
     root = Path(tempfile.mkdtemp(prefix="sb-munge-", dir="/tmp"))
     root.chmod(0o755)
     for name, mode in (("munge", 0o755), ("state", 0o700), ("logs", 0o755), ("tools.d", 0o755),
@@ -186,7 +203,8 @@ def site() -> Iterator[Site]:
     made.settings.write_text(
         f'[server]\nport = {made.port}\n[store]\npath = "{root}/state/db.sqlite"\n'
         f'[jobs]\nlog_dir = "{root}/logs"\n[slurm]\nbin_dir = "{root}/bin"\n'
-        f'[auth.munge]\nurls = ["https://elsewhere.example", "{made.url}"]\n'
+        f'[auth]\nadmin_groups = ["{ADMINS}"]\n[auth.munge]\n'
+        f'urls = ["https://elsewhere.example", "{made.url}"]\n'
         f'socket = "{made.socket}"\n'
     )
     try:
@@ -260,6 +278,24 @@ def test_a_credential_is_good_once_and_for_any_request(site: Site, users: tuple[
     assert site.ask("GET", "/keys", made[-1].json()[0]["key"]).status_code == 200
 
 
+def test_who_is_in_the_administrators_group_sees_what_others_have(
+    site: Site, users: tuple[str, str]
+) -> None:
+    anna, berta = users
+    keys = {user: site.new_key(user) for user in users}
+    # A key that was not asked for as one makes nobody an administrator.
+    path = f"/batches?user={anna}"
+    assert site.ask("GET", path, keys[berta]).status_code == 403
+    assert site.ask("GET", path, keys[anna]).status_code == 200
+    asked = {"scopes": ["read", "admin"]}
+    assert site.ask("POST", "/keys", keys[anna], json=asked).status_code == 422
+    assert site.ask("POST", "/keys", keys[berta], json=asked).status_code == 422
+
+    admin = site.new_key(berta, **asked)
+    assert site.ask("GET", path, admin).json() == []
+    assert site.ask("DELETE", "/batches", admin).status_code == 403
+
+
 def test_the_doctor_finds_it_well(site: Site) -> None:
     command = [sys.executable, "-m", "slurmbatch", "admin", "doctor", "--json"]
 
@@ -275,8 +311,7 @@ def test_the_doctor_finds_it_well(site: Site) -> None:
 
 def test_no_secret_lies_about(site: Site, users: tuple[str, str]) -> None:
     """Neither in the log, the database, a copy of it, nor in what anybody sees of the process."""
-    assert site.login(users[0], "login", "--munge", site.url).returncode == 0
-    key, credential = site.key_of(users[0]), site.credential(users[0])
+    key, credential = site.new_key(users[0]), site.credential(users[0])
     secret = key.split("_", 2)[2]
     for header in (key, f"Bearer {key}", key[:-2] + "AA", f"Munge {credential}", "Munge " + key):
         site.ask("GET", "/batches", header)
@@ -291,7 +326,6 @@ def test_no_secret_lies_about(site: Site, users: tuple[str, str]) -> None:
     for each in (secret, credential, credential[6:60]):
         assert each.encode() not in held
     copy.unlink()
-    assert site.login(users[0], "logout").returncode == 0
 
 
 def test_one_that_is_not_as_it_should_be(site: Site, users: tuple[str, str]) -> None:
