@@ -51,7 +51,10 @@ class Server(Section):
     channel_timeout: int = Field(
         default=60,
         ge=1,
-        description="Seconds after which a connection is closed that is idle, or takes no answer.",
+        description=(
+            "Seconds after which a connection is closed that is idle, or takes no answer; or on "
+            "which a request comes in at less than 1 KiB a second."
+        ),
     )
     submit_wait: float = Field(
         default=3.0,

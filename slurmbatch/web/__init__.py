@@ -122,14 +122,16 @@ class _Server(TcpWSGIServer):
             super().set_socket_options(conn)
 
     def maintenance(self, now: float) -> None:
-        """Closes what has been idle for too long: waitress waits with that until the client takes
-        what is ready for it, which may be never. Who waits for something to happen is not idle."""
+        """Closes what has been idle for too long, or comes in too slowly: waitress waits with that
+        until the client takes what is ready for it, which may be never, and a byte now and then is
+        enough for it. Who waits for something to happen is not idle."""
         for channel in list(self.active_channels.values()):
             if channel.is_parked():
                 channel.last_activity = now
         super().maintenance(now)  # type: ignore[arg-type]
         for channel in list(self.active_channels.values()):
-            if channel.will_close and channel.total_outbufs_len:
+            slow = channel.is_trickling(now, self.adj.channel_timeout)
+            if slow or (channel.will_close and channel.total_outbufs_len):
                 channel.handle_close()
 
 

@@ -26,6 +26,8 @@ from slurmbatch.web.waiting import Cut, Pause, Wait, Waiting, put
 _log = get("web")
 _IN_ONE_PIECE = 64 * 1024
 _TASK = "slurmbatch.task"
+# The least bytes a second of a request that takes longer than a client may be silent.
+_LEAST_RATE = 1024
 # For how long, at the end, a request is waited for on a connection that has just been taken, and
 # the rest of one that has begun to arrive.
 _FIRST_REQUEST, _REST_OF_REQUEST = 1.0, 2.0
@@ -188,6 +190,7 @@ class Channel(HTTPChannel):
     _answer: _Answer | None = None  # the one that is being made
     _begun: _Answer | None = None  # what was put aside in the middle
     _served = False  # whether there was a request at all
+    _began, _arrived = 0.0, 0  # of the request that is on its way
 
     def task_class(self, _channel: object, request: Any) -> _Answer:  # type: ignore[override]
         """What is to serve the request, each time that waitress does."""
@@ -198,6 +201,21 @@ class Channel(HTTPChannel):
     def is_busy(self) -> bool:
         """Whether an answer is due."""
         return bool(self.requests or self._aside or self.total_outbufs_len)
+
+    def received(self, data: bytes) -> bool:
+        before = self.request
+        taken = bool(super().received(data))
+        if self.request is not before:
+            self._began, self._arrived = time.time(), 0
+        self._arrived += len(data)
+        return taken
+
+    def is_trickling(self, now: float, patience: float) -> bool:
+        """Whether a request comes in so slowly that it seems to be meant to stay. While another one
+        is answered nothing is read, and none can come."""
+        if self.request is None or self.is_busy():
+            self._began, self._arrived = now, 0
+        return now - self._began > patience + self._arrived / _LEAST_RATE
 
     def is_awaited(self) -> bool:
         """Whether a request is on its way, which nobody but us can answer."""

@@ -356,6 +356,78 @@ def test_a_thousand_idle_connections_shut_nobody_out() -> None:
             assert get(port, path) == b"ok"
 
 
+@contextmanager
+def trickling(port: int, number: int) -> Iterator[threading.Event]:
+    """Clients who send a byte now and then, half of them of a header, half of a body; the event is
+    set once all of them have sent some."""
+    head = b"POST /batches HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n"
+    with ExitStack() as stack:
+        clients = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
+            for _ in range(number)
+        ]
+        for count, client in enumerate(clients):
+            client.sendall(head + (b"\r\n" if count % 2 else b"X: "))
+        over, all_sent = threading.Event(), threading.Event()
+
+        def send() -> None:
+            while not over.wait(0.2):
+                for client in clients:
+                    with suppress(OSError):
+                        client.send(b"a")
+                all_sent.set()
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        try:
+            yield all_sent
+        finally:
+            over.set()
+            thread.join(60)
+
+
+def test_a_thousand_who_trickle_hold_up_nobody() -> None:
+    def median(port: int) -> float:
+        taken = []
+        for _ in range(30):
+            begun = time.monotonic()
+            assert get(port, "/healthz", timeout=60) == b"ok"
+            taken.append(time.monotonic() - begun)
+        return sorted(taken)[len(taken) // 2]
+
+    with serving(App()) as (_, port):
+        idle_time = median(port)
+        with trickling(port, 1000) as all_sent:
+            assert all_sent.wait(60)
+            assert median(port) < 1 + 20 * idle_time
+            for path in ("/batches/x", "/batches", "/readyz"):
+                assert get(port, path, timeout=60) == b"ok"
+
+
+def test_who_trickles_is_let_go_and_who_is_only_slow_is_not() -> None:
+    with (
+        serving(App(), channel_timeout=4) as (_, port),
+        socket.create_connection(("127.0.0.1", port), timeout=60) as trickler,
+        socket.create_connection(("127.0.0.1", port), timeout=60) as slow,
+    ):
+        body = b"a" * 1024 * 8
+        head = b"POST /batches HTTP/1.1\r\nHost: x\r\nContent-Length: "
+        trickler.sendall(head + b"100000\r\n\r\n")
+        slow.sendall(head + b"%d\r\n\r\n" % (len(body) * 12))
+        deadline, gone = time.monotonic() + 60, False
+        for _ in range(12):
+            slow.sendall(body)
+            time.sleep(0.5)
+        assert slow.recv(100).startswith(b"HTTP/1.1 200")
+        while not gone and time.monotonic() < deadline:
+            try:
+                trickler.send(b"a")
+                time.sleep(0.05)
+            except OSError:
+                gone = True
+        assert gone
+
+
 def test_more_than_1024_connections_are_no_trouble() -> None:
     with serving(App(), connection_limit=3000) as (_, port), idle(port, 1100):
         assert get(port, "/batches/x") == b"ok"
