@@ -33,6 +33,7 @@ def examined(
         f'[store]\npath = "{directory}/state/x.sqlite"\n'
         f'[jobs]\nlog_dir = "{directory}/logs"\nclaims_dir = "{directory}/claims"\n'
         f'work_dir = "{directory}"\n[slurm]\nconf = "{box.paths.slurm_conf}"\n'
+        + (f'bin_dir = "{box.bin_dir}"\n' if box.bin_dir else "")
     )
     done = subprocess.run(
         [
