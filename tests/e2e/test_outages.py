@@ -72,13 +72,16 @@ def is_ready(api: Api) -> bool:
 
 @pytest.mark.parametrize("how", HOW)
 @pytest.mark.parametrize("part", SEEN_AS)
-def test_an_outage(patient: Api, part: str, how: str) -> None:
+def test_an_outage(patient: Api, part: str, how: str, tmp_path: Path) -> None:
     api, box = patient, patient.box
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
     until(lambda: is_ready(api))
     stays, cancelled, deleted = (
         api.submit(tool_id="probe", fixed_args={"sleep": 600}) for _ in range(3)
     )
-    ends = api.submit(tool_id="probe", fixed_args={"sleep": 8})
+    # Nobody reads what it writes there, so it ends when it is let go, and no sooner.
+    ends = api.submit(tool_id="probe", fixed_args={"print": "x", "trace": str(gate)})
     for batch_id in (stays, cancelled, deleted, ends):
         api.until(batch_id, lambda each: each["submitted_jobs"]["RUNNING"] == 1)
     doomed = {api.job(batch_id)["slurm_job_id"] for batch_id in (cancelled, deleted)}
@@ -88,7 +91,9 @@ def test_an_outage(patient: Api, part: str, how: str) -> None:
     box.kill(part, HOW[how], wait=how == "dead")
     try:
         if SEEN_AS[part] == "slurmdbd":
-            miss_the_end(api)
+            miss_the_end(api, gate)
+        else:
+            let_go(gate)
         assert api.http.post(f"/batches/{cancelled}/cancel").status_code == 202
         assert api.http.delete(f"/batches/{deleted}").status_code == 200
         during_it(api, SEEN_AS[part], stays, ends)
@@ -128,7 +133,23 @@ def held(api: Api) -> str:
     return batch_id
 
 
-def miss_the_end(api: Api) -> None:
+def let_go(gate: Path) -> None:
+    """Reads what a job waits to write."""
+    reader = os.open(gate, os.O_RDONLY | os.O_NONBLOCK)
+
+    def has_written() -> bool:
+        try:
+            return bool(os.read(reader, 100))
+        except BlockingIOError:  # it is there, and has not written yet
+            return False
+
+    try:
+        until(has_written)
+    finally:
+        os.close(reader)
+
+
+def miss_the_end(api: Api, gate: Path) -> None:
     """The daemon sleeps until slurmctld has forgotten what has ended, so that it needs accounting.
 
     Otherwise squeue tells all, and an accounting that is away is not even noticed.
@@ -137,6 +158,7 @@ def miss_the_end(api: Api) -> None:
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
     try:
+        let_go(gate)
         until(lambda: len(api.squeue("--states=all")) == 4)
     finally:
         os.kill(pid, signal.SIGCONT)
@@ -153,7 +175,7 @@ def during_it(api: Api, source: str, stays: str, ends: str) -> None:
 
     posted = api.post({"tool_id": "probe", "name": "new"}, **{"Idempotency-Key": f"new-{stays}"})
     assert posted.status_code == 201
-    until(told)
+    until(told, lambda: f"{api.http.get('/readyz').json()}, {api.batch(ends)}")
     for _ in range(10):
         look(api, stays, ends)
         time.sleep(0.2)
