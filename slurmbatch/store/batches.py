@@ -41,6 +41,7 @@ from slurmbatch.store.rows import (
     FIRST_END,
     JOB_COLUMNS,
     PARENTS_WAIT,
+    STATUSES,
     THROTTLE_WAITS,
     batch_of,
     dependencies_json,
@@ -364,25 +365,24 @@ class Batches:
         if found is None:
             return
         pk, fixed = found
-        most = _JOBS_A_READ if limit is None else min(limit, _JOBS_A_READ)
-        for row in islice(self._job_rows(pk, batch, statuses, after, most), limit):
+        left = batch.n_jobs if limit is None else limit
+        for row in self._job_rows(pk, batch, sorted(CODE[each] for each in statuses), after, left):
             yield job_of(row, batch, fixed)
 
     def _job_rows(
-        self, pk: int, batch: Batch, statuses: frozenset[Status], after: int, most: int
+        self, pk: int, batch: Batch, codes: Sequence[int], after: int, left: int
     ) -> Iterator[tuple[Any, ...]]:
-        query, span, last = _jobs(pk), most, batch.n_jobs - 1
-        if statuses:
-            query = query.where(JobRow.status.in_([CODE[status] for status in statuses]))
-            span = _INDICES_A_READ
-        missing = sum(batch.counts[status] for status in statuses or batch.counts)
-        while missing > 0 and after < last:
-            end = after + span
-            portion = query.where((JobRow.idx > after) & (JobRow.idx <= end))
-            rows = self._db.rows(portion.order_by(JobRow.idx).limit(most))
+        """`codes`: those of the statuses that are asked for; none: all of them."""
+        query = _jobs(codes)
+        missing = sum(batch.counts[STATUSES[code]] for code in codes or range(len(STATUSES)))
+        last = batch.n_jobs - 1
+        while missing > 0 and left > 0 and after < last:
+            most = min(left, _JOBS_A_READ)
+            end = after + (_INDICES_A_READ if codes else most)
+            rows = self._db.sql(query, (pk, after, end, *codes, most))
             yield from rows
             after = rows[-1][0] if len(rows) == most else end
-            missing -= len(rows)
+            missing, left = missing - len(rows), left - len(rows)
             # The counters are those of this version: while it stands, they tell when all are found.
             if missing <= 0 and after < last and not self._is_still(batch):
                 missing = batch.n_jobs
@@ -437,6 +437,11 @@ _PLACE = (
     " JOIN array a ON a.pk = t.array WHERE b.batch_id = ?1 AND b.user_id = ?2"
     " AND b.deleted_at IS NULL AND t.idx = ?3 AND t.attempt = ?4"
 )
+# Without peewee, too, which looks at each value of each row: half of the time of a list.
+_JOBS = (
+    f"SELECT {names(JOB_COLUMNS, _TABLES)} FROM job j JOIN array a ON a.pk = j.array"
+    " WHERE j.batch = ? AND j.idx > ? AND j.idx <= ?"
+)
 _GET_JOB = (
     f"SELECT b.fixed_args, {names(BATCH_COLUMNS, _TABLES)},"
     f" {names((*JOB_COLUMNS, *DETAIL_COLUMNS), _TABLES)}"
@@ -482,9 +487,9 @@ def _visible(user_id: str, batch_id: str) -> Any:
     )
 
 
-def _jobs(pk: int) -> Any:
-    joined = JobRow.select(*JOB_COLUMNS).join(ArrayRow, on=(ArrayRow.pk == JobRow.array))
-    return joined.where(JobRow.batch == pk)
+def _jobs(codes: Sequence[int]) -> str:
+    which = f" AND j.status IN ({', '.join('?' * len(codes))})" if codes else ""
+    return f"{_JOBS}{which} ORDER BY j.idx LIMIT ?"
 
 
 def _insert_batch(

@@ -39,7 +39,6 @@ from slurmbatch.model import (
 from slurmbatch.store import Idempotency, NewArray, Standing, Store, new_id, open_store
 from slurmbatch.store.database import Database
 from slurmbatch.store.migrations import MIGRATIONS
-from slurmbatch.store.models import JobRow
 
 NOW = 1_800_000_000.0
 
@@ -108,15 +107,15 @@ def fail(store: Store, batch_id: str, *indices: int) -> None:
 @pytest.fixture
 def reads(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The size of each read of jobs."""
-    sizes, rows = [], store.batches._db.rows
+    sizes, sql = [], store.batches._db.sql
 
-    def measured(query: Any) -> list[tuple[Any, ...]]:
-        found = rows(query)
-        if query.model is JobRow:
+    def measured(text: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        found = sql(text, parameters)
+        if "FROM job j JOIN" in text:
             sizes.append(len(found))
         return found
 
-    monkeypatch.setattr(store.batches._db, "rows", measured)
+    monkeypatch.setattr(store.batches._db, "sql", measured)
     return sizes
 
 
@@ -267,7 +266,9 @@ class TestReading:
         fail(store, batch_id, *range(100, 1200))
         assert len(jobs(store, batch_id, Status.FAILED)) == 1100
         assert len(jobs(store, batch_id, Status.FAILED, limit=3)) == 3
-        assert reads == [500, 500, 200, 500, 500, 100, 3]
+        assert len(jobs(store, batch_id, limit=501)) == 501
+        # No more than is asked for.
+        assert reads == [500, 500, 200, 500, 500, 100, 3, 500, 1]
 
 
 class TestIdempotency:
