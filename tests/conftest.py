@@ -20,6 +20,20 @@ from slurmbatch.sandbox.build import ROOT_VARIABLE
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
+MEMORY = Path("/dev/shm")
+_ENOUGH = 4 << 30
+
+
+def has_room(directory: Path) -> bool:
+    """Whether tests can have their files there: scripts, too."""
+    try:
+        found = os.statvfs(directory)
+    except OSError:
+        return False
+    room = found.f_bavail * found.f_frsize
+    return room > _ENOUGH and not found.f_flag & os.ST_NOEXEC and os.access(directory, os.W_OK)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--slurm-root",
@@ -32,6 +46,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Somebody who ends the tests politely gets the sandboxes taken down as well."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if has_room(MEMORY):
+        # Where `tmp_path` lies: thousands of databases, of which each commit waits for the disk.
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
     if find_spec("hypothesis") and not os.environ.get("FUZZ_EXAMPLES"):
         from hypothesis import settings
 

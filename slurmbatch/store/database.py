@@ -219,8 +219,11 @@ class Database:
                 raise StoreUnavailable("The database has an older schema: restart the daemon first")
             if version:
                 self._backup(version)
-            for step, script in enumerate(self._migrations[version:], start=version + 1):
-                self._step(step, script)
+            # A new one is made in one go; each step of an older one is kept once it is done.
+            whole = contextlib.nullcontext() if version else self.writer.atomic("EXCLUSIVE")
+            with whole:
+                for step, script in enumerate(self._migrations[version:], start=version + 1):
+                    self._step(step, script)
 
     def _step(self, step: int, script: str) -> None:
         # One transaction for the step and its number. sqlite3's executescript would commit first.

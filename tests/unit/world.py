@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from slurmbatch.model import (
 from slurmbatch.poller import Poller
 from slurmbatch.poller.sources import QUESTIONS_A_TICK, Sources
 from slurmbatch.store import open_store
+from slurmbatch.store.database import Database
 from slurmbatch.submitter import Submitter, Terms
 from slurmbatch.targets import AllowedHost
 from tests.fakes.slurm import FakeSlurm
@@ -90,6 +93,22 @@ class Fate:
             raise Killed
 
 
+def _put_database(path: Path) -> None:
+    """A new one, as a daemon would make it: there are thousands of worlds, and to make it takes as
+    long as what happens in many of them."""
+    path.parent.mkdir(mode=0o700)
+    path.touch(mode=0o600)
+    path.write_bytes(_new_database())
+
+
+@cache
+def _new_database() -> bytes:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "state" / "x.sqlite"
+        Database(path, exclusive=True).close()
+        return path.read_bytes()
+
+
 class World:
     def __init__(self, directory: Path, *, claims: bool = False, array_size: int | None = None,
                  fate: Fate | None = None, max_script_bytes: int = 262_144,
@@ -103,6 +122,7 @@ class World:
         self.claims = Claims(directory / "claims") if claims else None
         for name in ("claims", "logs"):
             (directory / name).mkdir()
+        _put_database(directory / "state" / "x.sqlite")
         self.runs: Counter[tuple[str, int]] = Counter()
         self.stepped = 0.0
         self.start()
