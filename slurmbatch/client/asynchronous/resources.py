@@ -128,8 +128,9 @@ class AsyncBatch(BatchFields):
         """Its jobs in index order, all or those of a status or several, fetched a page at a time
         while you go through them.
         """
-        found = self._client._pages(f"{batch_path(self.id)}/jobs", jobs_query(status))
-        return (AsyncJob(self._client, self.id, each) async for each in found)
+        client, batch_id = self._client, self.id
+        found = client._pages(f"{batch_path(batch_id)}/jobs", jobs_query(status))
+        return (AsyncJob(client, batch_id, each) async for each in found)
 
     async def job(self, job: int | str) -> AsyncJob:
         """One of them, by its index or its id, with all its fields."""
