@@ -151,15 +151,26 @@ def _copy(source: Path, path: Path) -> None:
 
 
 def _keep(path: Path) -> Path | None:
+    """A copy beside it, which gets its name only once it is whole."""
+    for left in path.parent.glob(f"{path.name}.before-*.partial*"):
+        left.unlink()
     if not path.stat().st_size:
         return None
     kept = path.with_name(f"{path.name}.before-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
-    for old in (path, *_beside(path)):
+    partial = kept.with_name(kept.name + ".partial")
+    copied = []
+    # The file itself comes last: without it nobody takes the rest for a database.
+    for old in (*_beside(path), path):
         if old.exists():
-            copy = kept.with_name(kept.name + old.name[len(path.name) :])
+            end = old.name[len(path.name) :]
+            copy = partial.with_name(partial.name + end)
             shutil.copyfile(old, copy)
             copy.chmod(0o600)
             _sync(copy)
+            copied.append((copy, kept.with_name(kept.name + end)))
+    for copy, named in copied:
+        copy.rename(named)
+    _sync(path.parent)
     return kept
 
 

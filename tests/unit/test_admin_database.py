@@ -7,9 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
-from slurmbatch.cli import main
 from slurmbatch.store import open_store
 from slurmbatch.store.migrations import MIGRATIONS
 from slurmbatch.submitter import Terms
@@ -22,31 +20,21 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
-def run(world: World, *arguments: str) -> Result:
-    file = world.directory / "slurmbatch.toml"
-    (world.directory / "tools.d").mkdir(exist_ok=True)
-    file.write_text(
-        f'[store]\npath = "{world.directory}/state/x.sqlite"\n'
-        f'[jobs]\nlog_dir = "{world.directory}/logs"\n'
-    )
-    return CliRunner().invoke(main, ["admin", *arguments, "--config", str(file)])
-
-
 def test_there_and_back(world: World) -> None:
     copy = world.directory / "copy"
     first = world.post(2)
-    made = run(world, "backup", str(copy))
+    made = world.admin("backup", str(copy))
     assert made.exit_code == 0, made.output
     assert "checked" in made.stderr
     second = world.post(2)
-    again = run(world, "backup", str(copy))
+    again = world.admin("backup", str(copy))
     assert again.exit_code == 1
     assert "is there already" in again.stderr
-    running = run(world, "restore", "--yes", str(copy))
+    running = world.admin("restore", "--yes", str(copy))
     assert running.exit_code == 1
     assert "held by another slurmbatch daemon" in running.stderr
     world.store.close()
-    back = run(world, "restore", "--yes", str(copy))
+    back = world.admin("restore", "--yes", str(copy))
     assert back.exit_code == 0, back.output
     assert ".before-" in back.stderr
     world.start()
@@ -59,40 +47,40 @@ def test_there_and_back(world: World) -> None:
 
 def test_nothing_is_restored_without_a_yes(world: World) -> None:
     copy = world.directory / "copy"
-    run(world, "backup", str(copy))
+    world.admin("backup", str(copy))
     first = world.post()
     world.store.close()
-    assert run(world, "restore", str(copy)).exit_code == 1
+    assert world.admin("restore", str(copy)).exit_code == 1
     world.start()
     assert world.store.batches.get("alice", first) is not None
 
 
 def test_what_is_wrong_is_told(world: World) -> None:
     world.post()
-    assert "is sound" in run(world, "check").stdout
+    assert "is sound" in world.admin("check").stdout
     with world.store._db.write() as db:
         db.execute_sql("UPDATE batch SET n_status_3 = 5")
-    wrong = run(world, "check")
+    wrong = world.admin("check")
     assert wrong.exit_code == 1
     assert "counters of batches" in wrong.stdout
     copy = world.directory / "copy"
-    assert run(world, "backup", str(copy)).exit_code == 0
-    assert run(world, "check", str(copy)).exit_code == 1
-    assert run(world, "check", str(world.directory / "nothing")).exit_code == 1
+    assert world.admin("backup", str(copy)).exit_code == 0
+    assert world.admin("check", str(copy)).exit_code == 1
+    assert world.admin("check", str(world.directory / "nothing")).exit_code == 1
 
 
 def test_a_database_is_brought_up_to_date_while_no_daemon_runs(world: World) -> None:
     path = world.directory / "state" / "x.sqlite"
-    assert run(world, "migrate").exit_code == 1
+    assert world.admin("migrate").exit_code == 1
     world.store.close()
-    assert f"has schema {len(MIGRATIONS)} already" in run(world, "migrate").stdout
+    assert f"has schema {len(MIGRATIONS)} already" in world.admin("migrate").stdout
     for each in path.parent.glob("x.sqlite*"):
         each.unlink()
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(MIGRATIONS[0])
         connection.execute("PRAGMA user_version = 1")
     path.chmod(0o600)
-    done = run(world, "migrate")
+    done = world.admin("migrate")
     assert f"from schema 1 to {len(MIGRATIONS)}" in done.stdout
     assert (path.parent / "x.sqlite.schema-1").exists()
     with closing(open_store(path, exclusive=False)) as store:
@@ -104,10 +92,10 @@ def test_what_has_ended_long_ago_is_purged(world: World) -> None:
     world.until_ended(old)
     with world.store._db.write() as db:
         db.execute_sql("UPDATE batch SET finished_at = 1 WHERE batch_id = ?", (old,))
-    assert run(world, "purge", "--older-than", "30", "--dry-run").stdout.startswith("1 ")
-    assert run(world, "purge", "--older-than", "30", "--user", "bob").stdout.startswith("0 ")
+    assert world.admin("purge", "--older-than", "30", "--dry-run").stdout.startswith("1 ")
+    assert world.admin("purge", "--older-than", "30", "--user", "bob").stdout.startswith("0 ")
     assert world.batches.get(ALICE, old).batch_id == old
-    assert run(world, "purge", "--older-than", "30").stdout.startswith("1 ")
+    assert world.admin("purge", "--older-than", "30").stdout.startswith("1 ")
     world.tick()
     assert not (world.directory / "logs" / old).exists()
     assert world.store._db.sql("SELECT batch_id FROM batch") == [(unfinished,)]

@@ -6,9 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
-from slurmbatch.cli import main
 from slurmbatch.errors import NotFound, Unavailable
 from slurmbatch.model import NewBatch, Retry, Status
 
@@ -20,34 +18,24 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
-def run(world: World, *arguments: str) -> Result:
-    file = world.directory / "slurmbatch.toml"
-    (world.directory / "tools.d").mkdir(exist_ok=True)
-    file.write_text(
-        f'[store]\npath = "{world.directory}/state/x.sqlite"\n'
-        f'[jobs]\nlog_dir = "{world.directory}/logs"\n'
-    )
-    return CliRunner().invoke(main, ["admin", *arguments, "--config", str(file)])
-
-
 class TestBatches:
     def test_those_of_all_users_that_have_not_ended(self, world: World) -> None:
         ended = world.post(1)
         world.until_ended(ended)
         mine, theirs = world.post(2), world.post(3, caller=BOB)
-        told = json.loads(run(world, "batches", "--json").stdout)
+        told = json.loads(world.admin("batches", "--json").stdout)
         assert [each["batch_id"] for each in told] == [theirs, mine]
         assert told[0]["jobs"] == {"SUBMITTED": 3}
-        lines = run(world, "batches", "--user", "alice", "--all").stdout.splitlines()
+        lines = world.admin("batches", "--user", "alice", "--all").stdout.splitlines()
         assert [line.split()[0] for line in lines] == ["BATCH", mine, ended]
-        assert len(run(world, "batches", "--all", "--limit", "1").stdout.splitlines()) == 2
-        assert run(world, "batches", "--user", "nobody").stderr == "No batches.\n"
+        assert len(world.admin("batches", "--all", "--limit", "1").stdout.splitlines()) == 2
+        assert world.admin("batches", "--user", "nobody").stderr == "No batches.\n"
 
 
 class TestCancel:
     def test_all_of_a_users(self, world: World) -> None:
         first, second, theirs = world.post(1), world.post(1), world.post(1, caller=BOB)
-        assert run(world, "cancel", "--user", "alice").stdout.startswith("2 batches")
+        assert world.admin("cancel", "--user", "alice").stdout.startswith("2 batches")
         world.until_ended(first, second)
         for batch_id in (first, second):
             assert world.batch(batch_id).counts[Status.FAILED] == 1
@@ -55,7 +43,7 @@ class TestCancel:
 
     def test_some_of_a_users_and_no_others(self, world: World) -> None:
         mine, other, theirs = world.post(1), world.post(1), world.post(1, caller=BOB)
-        done = run(world, "cancel", "--user", "alice", mine, theirs)
+        done = world.admin("cancel", "--user", "alice", mine, theirs)
         assert done.exit_code == 1
         assert f"alice has no batch {theirs}" in done.stderr
         assert world.batch(mine).cancelled_at is not None
@@ -73,7 +61,7 @@ class TestDrain:
             world.tick()
         assert world.counts(failed) == {Status.FAILED: 1}
         assert world.batches.retry(ALICE, failed, Retry(), idempotency_key="r").counts
-        run(world, "drain", "--why", "the cluster moves")
+        world.admin("drain", "--why", "the cluster moves")
         with pytest.raises(Unavailable, match=r"since 20.*Z: the cluster moves"):
             world.batches.retry(ALICE, failed, Retry())
         # A request that was answered, and comes again, is answered as before.
@@ -83,7 +71,7 @@ class TestDrain:
 
     def test_nothing_new_is_accepted_until_it_is_resumed(self, world: World) -> None:
         before = world.post(1, key="k")
-        assert run(world, "drain", "--why", "the cluster moves").exit_code == 0
+        assert world.admin("drain", "--why", "the cluster moves").exit_code == 0
         with pytest.raises(Unavailable, match=r"since 20.*Z: the cluster moves"):
             world.post(1)
         # What was accepted is, and goes on; the same request again is answered as ever.
@@ -92,8 +80,8 @@ class TestDrain:
         world.restart()
         with pytest.raises(Unavailable):
             world.post(1)
-        assert run(world, "resume").stdout == "New batches are accepted.\n"
-        assert run(world, "resume").stdout == "New batches were accepted already.\n"
+        assert world.admin("resume").stdout == "New batches are accepted.\n"
+        assert world.admin("resume").stdout == "New batches were accepted already.\n"
         world.post(1)
 
 
@@ -105,29 +93,29 @@ class TestTrace:
         (array,) = world.store.arrays.of_batch(batch_id)
         for text in (batch_id, f"{batch_id}-1", f"{batch_id}-1.log", "req-77", array.tag,
                      str(array.slurm_job_id), f"{array.slurm_job_id}_2"):  # fmt: skip
-            (story,) = json.loads(run(world, "trace", text, "--json").stdout)
+            (story,) = json.loads(world.admin("trace", text, "--json").stdout)
             assert story["batch"]["batch_id"] == batch_id, text
             assert story["batch"]["request_id"] == "req-77"
             assert story["arrays"][0]["slurm_job_id"] == array.slurm_job_id
             if "-1" in text[len(batch_id) :] or text.endswith("_2"):
                 assert story["job"]["idx"] == 1
                 assert story["job"]["status"] == "SUCCEEDED"
-        told = run(world, "trace", f"{array.slurm_job_id}_2").stdout
+        told = world.admin("trace", f"{array.slurm_job_id}_2").stdout
         for word in (batch_id, "of alice", "request req-77", array.tag, "SUCCEEDED", "finished"):
             assert word in told
 
     def test_a_deleted_one_as_long_as_its_records_are_there(self, world: World) -> None:
         batch_id = world.post(1)
         world.batches.delete(ALICE, batch_id)
-        assert "deleted" in run(world, "trace", batch_id).stdout
+        assert "deleted" in world.admin("trace", batch_id).stdout
         world.tick()
-        gone = run(world, "trace", batch_id)
+        gone = world.admin("trace", batch_id)
         assert gone.exit_code == 1
         assert f"Nothing goes by {batch_id}" in gone.stderr
 
     @pytest.mark.parametrize("text", ["12", "12_3", "sb-x", "whatever", "1-2"])
     def test_what_goes_by_no_id_of_ours(self, world: World, text: str) -> None:
-        assert run(world, "trace", text).exit_code == 1
+        assert world.admin("trace", text).exit_code == 1
 
 
 def submit(world: World, request_id: str) -> str:

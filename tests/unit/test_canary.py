@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from slurmbatch.errors import Invalid, SlurmRefused
 from slurmbatch.model import ArrayState, NewBatch, Retry, Status
 
 from .test_retry import claimed, requests
-from .world import ALICE, Killed, World
+from .world import ALICE, World
 
 
 @pytest.fixture
@@ -210,25 +209,23 @@ def test_killed_at_every_step(tmp_path: Path, step: int, good: bool) -> None:
     batch_id = world.post(6, canary=2)
     world.fate.at = step
     ended = set()
-    for _ in range(90):
-        if world.batch(batch_id).finished_at:
-            break
-        with suppress(Killed):
-            world.tick()
-            for array in world.slurm.arrays:
-                if array.held or array.job_id in ended:
-                    continue
-                ended.add(array.job_id)
-                is_bad = not good and array.request.n_tasks == 2
-                for number in array.tasks:
-                    place = tmp_path / "claims" / array.request.tag / str(number)
-                    place.mkdir(exist_ok=True)
-                    (place / "code").write_text("1\n" if is_bad else "0\n")
-                    world.ran(array.request.script, number)
-                world.slurm.finish(array.job_id, state="FAILED" if is_bad else "COMPLETED",
-                                   code=int(is_bad))  # fmt: skip
-            continue
-        world.restart()
+
+    def turn() -> None:
+        world.tick()
+        for array in world.slurm.arrays:
+            if array.held or array.job_id in ended:
+                continue
+            ended.add(array.job_id)
+            is_bad = not good and array.request.n_tasks == 2
+            for number in array.tasks:
+                place = tmp_path / "claims" / array.request.tag / str(number)
+                place.mkdir(exist_ok=True)
+                (place / "code").write_text("1\n" if is_bad else "0\n")
+                world.ran(array.request.script, number)
+            world.slurm.finish(array.job_id, state="FAILED" if is_bad else "COMPLETED",
+                               code=int(is_bad))  # fmt: skip
+
+    world.until_ended_however_often_killed(batch_id, turn)
     first = Status.SUCCEEDED if good else Status.FAILED
     assert world.counts(batch_id) == {first: 6}
     assert world.runs == {(batch_id, index): 1 for index in range(6 if good else 2)}

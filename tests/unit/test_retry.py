@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -462,14 +461,12 @@ def test_killed_at_every_step_a_retry_is_made_once(tmp_path: Path, step: int) ->
         world.batches.retry(ALICE, batch_id, ALL, idempotency_key="k", body_hash=b"1")
 
     _until_done(world, retry)
-    for _ in range(60):
-        if world.batch(batch_id).finished_at:
-            break
-        with suppress(Killed):
-            world.tick()
-            world.work()
-            continue
-        world.restart()
+
+    def turn() -> None:
+        world.tick()
+        world.work()
+
+    world.until_ended_however_often_killed(batch_id, turn)
     _until_done(world, retry)
     assert world.counts(batch_id) == {Status.SUCCEEDED: 4}
     assert world.runs - runs == {(batch_id, 1): 1, (batch_id, 2): 1}

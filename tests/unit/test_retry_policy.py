@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from slurmbatch.store.policy import FREE_AT_MOST, Ended, decide
 from slurmbatch.store.usage import Used
 
 from .test_retry import claimed, requests
-from .world import AGAIN, ALICE, GRACE, TOOL, Killed, World
+from .world import AGAIN, ALICE, GRACE, TOOL, World
 
 GROWS = NewRetryPolicy(max_attempts=3, node_failures=True, memory_factor=2, time_factor=3)
 FAILED = Status.FAILED
@@ -338,24 +337,21 @@ def test_killed_at_every_step_each_end_is_tried_again_once(tmp_path: Path, step:
     batch_id = world.post(3, retry=GROWS)
     world.fate.at = step
     ended = set()
-    for _ in range(90):
-        if world.batch(batch_id).finished_at:
-            break
-        with suppress(Killed):
-            world.tick()
-            for array in world.slurm.arrays:
-                if array.held or array.job_id in ended:
-                    continue
-                ended.add(array.job_id)
-                is_bad = array.request.memory < 256
-                for number in array.tasks:
-                    world.claimed(array.request.tag, number)
-                    world.ran(array.request.script, number)
-                world.slurm.finish(array.job_id,
-                                   state="OUT_OF_MEMORY" if is_bad else "COMPLETED")  # fmt: skip
-            assert world.job(batch_id).status is not FAILED
-            continue
-        world.restart()
+
+    def turn() -> None:
+        world.tick()
+        for array in world.slurm.arrays:
+            if array.held or array.job_id in ended:
+                continue
+            ended.add(array.job_id)
+            is_bad = array.request.memory < 256
+            for number in array.tasks:
+                world.claimed(array.request.tag, number)
+                world.ran(array.request.script, number)
+            world.slurm.finish(array.job_id, state="OUT_OF_MEMORY" if is_bad else "COMPLETED")
+        assert world.job(batch_id).status is not FAILED
+
+    world.until_ended_however_often_killed(batch_id, turn)
     assert world.counts(batch_id) == {Status.SUCCEEDED: 3}
     assert world.runs == {(batch_id, index): 3 for index in range(3)}
     for index in range(3):

@@ -6,15 +6,19 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from click.testing import CliRunner, Result
+
 from slurmbatch.batches import Batches, Rules
 from slurmbatch.batches.resolve import Offer
 from slurmbatch.batches.trial import Trials
 from slurmbatch.claims import Claims
+from slurmbatch.cli import main
 from slurmbatch.doorbell import Doorbell
 from slurmbatch.health import Health
 from slurmbatch.model import (
@@ -224,6 +228,28 @@ class World:
             self.tick()
             self.work()
         raise AssertionError([self.batch(each, caller) for each in batch_ids])
+
+    def until_ended_however_often_killed(
+        self, batch_id: str, turn: Callable[[], object], rounds: int = 90
+    ) -> None:
+        """Takes turns until the batch has ended; killed in one, the daemon is started again."""
+        for _ in range(rounds):
+            if self.batch(batch_id).finished_at:
+                return
+            with suppress(Killed):
+                turn()
+                continue
+            self.restart()
+
+    def admin(self, *arguments: str) -> Result:
+        """`slurmbatch admin`, on this database."""
+        (self.directory / "tools.d").mkdir(exist_ok=True)
+        file = self.directory / "slurmbatch.toml"
+        file.write_text(
+            f'[store]\npath = "{self.directory}/state/x.sqlite"\n'
+            f'[jobs]\nlog_dir = "{self.directory}/logs"\n'
+        )
+        return CliRunner().invoke(main, ["admin", *arguments, "--config", str(file)])
 
     def batch(self, batch_id: str, caller: Caller = ALICE) -> Batch:
         found = self.store.batches.get(caller.user_id, batch_id)
