@@ -20,7 +20,7 @@ from slurmbatch.doorbell import Doorbell
 from slurmbatch.errors import SlurmbatchError
 from slurmbatch.journal import get
 from slurmbatch.model import ArraySpec, ArrayState, JobChange, JobReport, KnownJob
-from slurmbatch.poller import digest
+from slurmbatch.poller import changed, digest
 from slurmbatch.poller.digest import Memory, Situation
 from slurmbatch.poller.evidence import Evidence
 from slurmbatch.poller.losses import Gone, Losses
@@ -166,7 +166,7 @@ class Poller:
             if look is not None and look.rows:
                 changes[array.pk] = self._guarded(array, self._shown, look, now) or []
         self._expect(arrays, looks)
-        self._write(changes, now)
+        self._write(arrays, changes, now)
 
     def _expect(self, arrays: Sequence[ArraySpec], looks: Mapping[int, Look | None]) -> None:
         """Keeps when Slurm expects to start the tasks that share a row."""
@@ -280,7 +280,7 @@ class Poller:
                 continue
             rows = _ours(array, accounting.rows)
             changes[array.pk] = self._guarded(array, self._told, look, rows, now) or []
-        self._write(changes, now)
+        self._write(arrays, changes, now)
 
     def _told(self, array: ArraySpec, look: Look, rows: Sequence[JobReport], now: float) -> Changes:
         memory = self._memories.setdefault(array.pk, Memory())
@@ -338,7 +338,9 @@ class Poller:
         self._strays.tell_once(words, "unknown state of Slurm's, the last known status stands",
                                state=report.state)  # fmt: skip
 
-    def _write(self, changes: Mapping[int, Changes], now: float) -> None:
+    def _write(
+        self, arrays: Sequence[ArraySpec], changes: Mapping[int, Changes], now: float
+    ) -> None:
         changes = {pk: each for pk, each in changes.items() if each}
         try:
             applied = self.store.arrays.apply(changes, now)
@@ -348,7 +350,7 @@ class Poller:
             raise
         self._has_changed = self._has_changed or applied.jobs > 0
         if applied.jobs:
-            _log.info("jobs changed", n_jobs=applied.jobs, n_arrays=len(changes))
+            changed.tell(arrays, changes)
         if applied.again:
             _log.info("jobs will be run again, by their policy", n_jobs=applied.again)
             self.doorbell.ring()
