@@ -229,3 +229,31 @@ def test_one_that_hangs_is_found_out_by_the_watchdog(machine: Machine) -> None:
     machine.until(lambda: machine.show("ActiveState") == "active")
     assert machine.show("MainPID") != pid
     assert ask(machine) == "200"
+
+
+def test_only_with_its_drop_in_sudo_can_be_used(machine: Machine) -> None:
+    """What a start of the service does by sudo. Last, since it changes units."""
+    if not shutil.which("sudo"):
+        pytest.skip("there is no sudo")
+    where = "/etc/systemd/system/slurmbatch.service.d"
+    rule = "slurmbatch ALL = (games) NOPASSWD: /usr/bin/id -u"
+    tries = "ExecStartPre=-/bin/sh -c 'sudo -n -u games -- /usr/bin/id -u >%S/slurmbatch/who 2>&1'"
+    for path, text in (
+        ("/etc/sudoers.d/slurmbatch", rule),
+        (f"{where}/z.conf", f"[Service]\n{tries}"),
+    ):
+        done = machine.run("sh", "-c", f'mkdir -p {where}; printf "%s\\n" "$0" >{path}', text)
+        assert done.returncode == 0, done.stderr
+    machine.run("chmod", "440", "/etc/sudoers.d/slurmbatch")
+
+    def told() -> str:
+        assert machine.run("systemctl", "daemon-reload").returncode == 0
+        assert machine.run("systemctl", "restart", "slurmbatch").returncode == 0
+        return machine.run("cat", "/var/lib/slurmbatch/who").stdout.strip()
+
+    assert "no new privileges" in told()
+    drop_in = (ROOT / "systemd/drop-ins/sudo.conf").read_text()
+    assert machine.run("sh", "-c", f'printf "%s" "$0" >{where}/sudo.conf', drop_in).returncode == 0
+    games = machine.run("id", "-u", "games").stdout.strip()
+    assert told() == games != ""
+    machine.until(lambda: ask(machine) == "200")

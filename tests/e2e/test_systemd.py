@@ -185,6 +185,16 @@ def test_systemd_finds_nothing_wrong_with_the_units(units: Path) -> None:
 
 
 @needs_systemd
+@pytest.mark.parametrize("name", sorted(each.name for each in UNITS.glob("drop-ins/*.conf")))
+def test_systemd_finds_nothing_wrong_with_a_drop_in(units: Path, name: str) -> None:
+    beside = units / "slurmbatch.service.d"
+    beside.mkdir()
+    shutil.copy(UNITS / "drop-ins" / name, beside / name)
+    done = analyze("verify", "--man=no", str(units / "slurmbatch.service"))
+    assert (done.returncode, done.stderr.strip()) == (0, "")
+
+
+@needs_systemd
 def test_systemd_finds_the_service_well_hardened(units: Path) -> None:
     unit = str(units / "slurmbatch.service")
     # Its limit is ten times the level that it shows: 25 is 2.5.

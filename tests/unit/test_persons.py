@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import signal
+import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePath
@@ -11,15 +15,25 @@ from pathlib import Path, PurePath
 import jwt
 import pytest
 
-from slurmbatch import acl
+from slurmbatch import acl, daemon
 from slurmbatch.accounts import Account
 from slurmbatch.batches import Batches, Rules
 from slurmbatch.batches.resolve import Offer
 from slurmbatch.batches.trial import Trials
 from slurmbatch.claims import Claims
+from slurmbatch.config import load
 from slurmbatch.daemon.directories import prepare
-from slurmbatch.errors import AccountRefused, AccountsUnreachable, SettingsError, SlurmRefused
+from slurmbatch.errors import (
+    AccountRefused,
+    AccountsUnreachable,
+    SettingsError,
+    SlurmAmbiguous,
+    SlurmBusy,
+    SlurmRefused,
+)
 from slurmbatch.model import ArraySpec, Caller, NewBatch, Retry, SlurmOptions, Status
+from slurmbatch.slurm import commands
+from slurmbatch.slurm.choose import choose
 from slurmbatch.slurm.commands import CommandSlurm
 from slurmbatch.slurm.persons import Sudo, Tokens
 from slurmbatch.slurm.port import SubmitRequest
@@ -243,6 +257,15 @@ REQUEST = SubmitRequest(
 RULE = Path(__file__).parents[2] / "etc/sudoers.d/slurmbatch"
 
 
+def runs(pid: int) -> bool:
+    """Whether a process does anything: what is killed may wait for long for being looked after."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return status.rpartition(") ")[2][0] not in "ZX"
+
+
 class TestSudo:
     def test_the_rule_of_the_sample_matches_the_command_and_little_else(self) -> None:
         words = RULE.read_text().split("Cmnd_Alias SLURMBATCH_SUBMITS = ")[1].splitlines()[0]
@@ -263,6 +286,17 @@ class TestSudo:
             "--signal=KILL 30 /usr/bin/sbatchx --parsable --hold --job-name=sb-x",
         ):
             assert not re.fullmatch(pattern, other), other
+
+    @pytest.mark.skipif(shutil.which("visudo") is None, reason="there is no visudo")
+    def test_visudo_finds_nothing_wrong_with_the_sample(self, tmp_path: Path) -> None:
+        for text, is_right in ((RULE.read_text(), True), ("slurmbatch ALL = nonsense(", False)):
+            copy = tmp_path / "rule"
+            copy.write_text(text)
+            copy.chmod(0o440)
+            done = subprocess.run(
+                ["visudo", "-c", "-f", str(copy)], capture_output=True, check=False
+            )
+            assert (done.returncode == 0) == is_right, done.stderr
 
     @pytest.fixture
     def bin(self, tmp_path: Path) -> Path:
@@ -306,6 +340,34 @@ class TestSudo:
         assert " -E" not in args
         assert f"--export=ALL,PATH={bin}:" in args
 
+    @pytest.mark.parametrize(
+        ("says", "error"),
+        [("", SlurmAmbiguous), ("echo 'sbatch: error: sleeping and retrying' >&2; ", SlurmBusy)],
+    )
+    def test_one_that_takes_too_long_has_ended_when_that_is_told(
+        self, monkeypatch: pytest.MonkeyPatch, bin: Path, tmp_path: Path, says: str,
+        error: type[Exception],
+    ) -> None:  # fmt: skip
+        """Nobody can kill a sudo: what it runs ends itself, and nothing is tried again before."""
+        slurm = self.fake_sudo(monkeypatch, bin, 'shift 4; exec "$@"')
+        (bin / "sbatch").write_text(f"#!/bin/sh\necho $$ >{tmp_path}/pid; {says}exec sleep 600\n")
+        (bin / "sbatch").chmod(0o755)
+        with pytest.raises(error):
+            replace(slurm, submit_timeout=1.0).submit(REQUEST)
+        pid, deadline = int((tmp_path / "pid").read_text()), time.monotonic() + 60
+        while runs(pid):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def test_one_that_hangs_before_is_given_up_and_nobody_waits(
+        self, monkeypatch: pytest.MonkeyPatch, bin: Path, tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr(commands, "_ENDS_ITSELF_WITHIN", 0.5)
+        slurm = self.fake_sudo(monkeypatch, bin, f"echo $$ >{tmp_path}/pid; exec sleep 600")
+        with pytest.raises(SlurmAmbiguous):
+            replace(slurm, submit_timeout=0.5).submit(REQUEST)
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+
     def test_as_nobody_else_where_that_is_not_set_up(self) -> None:
         with pytest.raises(SlurmRefused, match="the service's own account"):
             CommandSlurm().submit(REQUEST)
@@ -347,6 +409,25 @@ class TestTokens:
             assert command[-2:] == ["sbatch", "x"]
             assert (command[0] == "unshare") == mapped
         assert len(asked) == 1
+
+
+class TestTheDaemon:
+    def test_it_does_not_go_back_while_there_are_jobs_of_persons(
+        self, world: World, tmp_path: Path
+    ) -> None:
+        post(world)
+        world.store.close()
+        file = tmp_path / "slurmbatch.toml"
+        (tmp_path / "tools.d").mkdir()
+        file.write_text(f'[jobs]\nlog_dir = "{tmp_path}/logs"\n'
+                        f'[store]\npath = "{tmp_path}/state/x.sqlite"\n')  # fmt: skip
+        with pytest.raises(SettingsError, match=r"slurm\.run_as: found 'service', but"):
+            daemon.run(load(file))
+
+    def test_pyslurm_is_not_taken(self) -> None:
+        assert choose("auto", CommandSlurm(persons=Sudo())).backend == "commands"
+        with pytest.raises(SettingsError, match="jobs run as persons"):
+            choose("pyslurm", CommandSlurm(persons=Sudo()))
 
 
 class TestDirectories:
