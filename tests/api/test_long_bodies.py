@@ -190,6 +190,33 @@ def test_memory_does_not_grow_with_the_batch() -> None:
     assert peak(50_000) < 1.5 * few
 
 
+def test_a_billion_jobs_are_refused_at_the_first_too_many() -> None:
+    def portions() -> Iterator[bytes]:
+        yield b'{"tool_id": "x", "variable_args": ['
+        for _ in range(10**9 // 10_000):
+            yield b"{}," * 10_000
+
+    read, most = 0, 50_000
+    raw = portions()
+
+    def portion() -> bytes:
+        nonlocal read
+        text = next(raw, b"")
+        read += len(text)
+        return text
+
+    variable = VariableArgs(lambda: Spool(None), most)
+    tracemalloc.start()
+    with pytest.raises(Invalid) as told:
+        body.parse_long(portion, "variable_args", variable)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    variable.close()
+    assert told.value.faults[0].pointer == "/variable_args"
+    assert read < 2 * len("{},") * most
+    assert peak < 16 * 1024 * 1024
+
+
 def test_mistakes_of_many_jobs_are_told_and_the_good_ones_are_kept() -> None:
     variable = VariableArgs(lambda: Spool(None))
     for n in range(5000):

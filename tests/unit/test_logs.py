@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,23 @@ def test_a_dangling_symbolic_link_is_not_followed(job_log: JobLog) -> None:
     path_of(job_log).symlink_to("nowhere")
     with pytest.raises(LogUnreadable):
         open_log(job_log)
+
+
+@pytest.mark.parametrize(
+    "what", ["self/environ", "self/fd/{fd}", "self/root/etc/passwd", "self/exe"]
+)
+def test_what_proc_shows(job_log: JobLog, tmp_path: Path, what: str) -> None:
+    (tmp_path / "target").write_bytes(SECRET)
+    with (tmp_path / "target").open() as file:
+        place = Path("/proc", what.format(fd=file.fileno()))
+        assert place.exists()
+        path_of(job_log).symlink_to(place)
+        with pytest.raises(LogUnreadable):
+            open_log(job_log)
+        path_of(job_log).parent.rename(tmp_path / "aside")
+        path_of(job_log).parent.symlink_to(place.parent)
+        with pytest.raises(LogUnreadable):
+            open_log(replace(job_log, parts=(*job_log.parts[:-1], place.name)))
 
 
 @pytest.mark.parametrize("depth", [0, 1])

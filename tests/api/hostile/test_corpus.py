@@ -14,6 +14,7 @@ import pytest
 
 from slurmbatch.config import Server
 from slurmbatch.web import Web
+from tests.api.hostile.bodies import bodies
 from tests.api.hostile.corpus import HARMLESS, REFUSED
 from tests.api.hostile.site import MARK, MAX_BODY, OWNER, Site
 from tests.api.hostile.written import GOOD, filled, post, request
@@ -107,3 +108,4 @@ def test_the_same_without_the_poison_is_answered(served: Served) -> None:
 
 def test_it_is_large() -> None:
     assert len(REFUSED) >= 1000
+    assert len(dict(bodies())) >= 500

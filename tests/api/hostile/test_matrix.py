@@ -70,7 +70,9 @@ def test_every_route_is_in_it(site: Site) -> None:
 class Asked:
     """One request of the matrix, at what the owner has, and what it changed."""
 
-    def __init__(self, site: Site, method: str, route: str, who: str) -> None:
+    def __init__(
+        self, site: Site, method: str, route: str, who: str, *, looks: bool = True
+    ) -> None:
         site.renew()
         self.site, self.method, self.route, self.who = site, method, route, who
         self.throwaway = site.key(OWNER) if "key_id" in route else site.keys[OWNER]
@@ -78,7 +80,7 @@ class Asked:
             "batch_id": site.own, "job_id": f"{site.own}-0", "log_id": f"{site.own}-0.log",
             "tool_id": "probe", "key_id": id_of(self.throwaway), "file": FILES.get(route, ""),
         }  # fmt: skip
-        self.before = self.state()
+        self.before = self.state() if looks else None
         self.answer = self.ask(method, route.format(**self.names))
 
     def ask(self, method: str, path: str) -> testing.Result:
@@ -143,7 +145,7 @@ def dict_of(headers: Any) -> dict[str, str]:
 @pytest.mark.parametrize("who", WHO)
 @pytest.mark.parametrize("route", [route for method, route in MATRIX if method == "GET"])
 def test_head_tells_no_more(site: Site, route: str, who: str) -> None:
-    asked = Asked(site, "GET", route, who)
+    asked = Asked(site, "GET", route, who, looks=False)
     head = asked.ask("HEAD", route.format(**asked.names))
     assert head.status_code == asked.answer.status_code
     assert head.content == b""
