@@ -102,7 +102,8 @@ def _endpoint(method: str, path: str, operation: dict[str, Any]) -> Iterator[str
     if "requestBody" in operation:
         yield from _syntax("Request Syntax", operation["requestBody"])
     successes = [each for status, each in operation["responses"].items() if status < "300"]
-    yield from _syntax("Response Syntax", successes[-1])
+    if successes:  # which a redirect alone is not
+        yield from _syntax("Response Syntax", successes[-1])
     yield from ("   **Raises:**", "", f"   {_raises(operation)}", "")
 
 
