@@ -27,6 +27,8 @@ window.violations = [];
 document.addEventListener("securitypolicyviolation", (event) =>
   window.violations.push(`${event.violatedDirective}: ${event.blockedURI} ${event.sourceFile}`));
 """
+# As root it needs the one, and in a container, whose /dev/shm may be small, the other.
+ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage"]
 CHROMIUM = shutil.which("chromium")
 
 
@@ -38,7 +40,9 @@ def launched() -> Iterator[Browser]:
     sync_api.expect.set_options(timeout=PATIENCE)
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox"], timeout=PATIENCE
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-dev-shm-usage"],
+            timeout=PATIENCE,
         )
         yield browser
         browser.close()

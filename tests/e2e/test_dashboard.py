@@ -405,6 +405,32 @@ def test_what_is_away_is_told(dashboard: Dashboard) -> None:
     expect(dashboard.main).to_contain_text("not looked yet")
 
 
+def test_what_timeline_and_curves_are_made_of(dashboard: Dashboard) -> None:
+    dashboard.page.goto(f"{dashboard.box.url}/ui/")
+    found = dashboard.page.evaluate(
+        """async () => {
+            const { order } = await import("./timeline.js");
+            const { series, expected } = await import("./curves.js");
+            // One that succeeded, one that failed, one that runs, one that waits.
+            const brief = { n_jobs: 4, statuses: "5642", started: [2, 0, 3, -1],
+                stopped: [4, 1, -1, -1], created_at: "2026-11-23T14:00:00Z" };
+            const begin = Date.parse(brief.created_at) / 1000;
+            const made = series(brief, begin + 5);
+            const [times, ...curves] = expected(made, 4, begin + 60);
+            return { order: [...order(brief)], times: made[0].map((each) => each - begin),
+                curves: made.slice(1), last: times.at(-1) - begin, guess: curves.at(-1) };
+        }"""
+    )
+    assert found["order"] == [1, 0, 2, 3]
+    assert found["times"] == [0, 1, 2, 3, 4, 5]
+    ended, failed, running = found["curves"]
+    assert ended == [0, 1, 1, 1, 2, 2]
+    assert failed == [0, 1, 1, 1, 1, 1]
+    assert running == [1, 0, 1, 2, 1, 1]
+    assert found["last"] == 60
+    assert found["guess"] == [None, None, None, None, None, 2, 4]
+
+
 def test_each_of_a_hundred_thousand_cells_has_its_colour(dashboard: Dashboard) -> None:
     dashboard.page.goto(f"{dashboard.box.url}/ui/")
     drawn = dashboard.page.evaluate(
