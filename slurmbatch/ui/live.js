@@ -6,6 +6,7 @@ import { useCallback, useEffect, useRef, useState } from "./preact-hooks.js";
 export const EVERY = 2000;
 const IDLE = 15000;
 const AFTER_TROUBLE = 5000;
+const SLOWEST = 30000;
 
 // Resolves after so many milliseconds in which somebody has been able to see the page.
 export function pause(milliseconds, signal) {
@@ -62,7 +63,7 @@ async function follow(where, signal, setState, wake, interval) {
       } else {
         setState((before) => (before.trouble ? { ...before, trouble: undefined } : before));
       }
-      wait = Math.max(interval(value), 10 * (performance.now() - began));
+      wait = Math.max(interval(value), Math.min(SLOWEST, 10 * (performance.now() - began)));
     } catch (trouble) {
       if (signal.aborted || trouble.status === 401) return;
       setState((before) => ({ ...before, where, trouble }));

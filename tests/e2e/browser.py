@@ -70,7 +70,7 @@ class Dashboard:
 
     def _told(self, message: Any) -> None:
         # Chromium tells of each answer of 400 and more; those are the tests' own.
-        if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
+        if message.type == "error" and "Failed to load resource" not in message.text:
             self.said.append(f"console: {message.text}")
 
     def sign_in(self, key: str | None = None) -> None:

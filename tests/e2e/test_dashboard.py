@@ -16,7 +16,8 @@ from playwright.sync_api import Request, expect
 from tests.e2e.browser import Dashboard
 from tests.e2e.conftest import Api
 
-pytestmark = pytest.mark.slurm
+# Nothing of it depends on the version of Slurm.
+pytestmark = [pytest.mark.slurm, pytest.mark.installed]
 HARDWARE = {"cpu": 1, "memory": 64}
 
 
@@ -99,6 +100,7 @@ class TestTheList:
         page = dashboard.page
         page.clock.install()
         dashboard.open()
+        expect(dashboard.main.get_by_text(re.compile("^Loading"))).to_have_count(0)
         with page.expect_response(lambda answer: answer.status == 304) as same:
             page.clock.run_for(5_000)
         assert same.value.request.headers["if-none-match"].startswith('W/"')
@@ -157,7 +159,7 @@ class TestABatch:
 
     def test_its_other_ways(self, dashboard: Dashboard, api: Api) -> None:
         batch_id = probe(api, named("ways"), [{"sleep": 1}] * 3 + [{"exit_code": 1}])
-        api.until(batch_id, lambda each: each["finished_at"] and each["usage"]["n_jobs"] == 3)
+        api.until(batch_id, lambda each: each["finished_at"] and each["usage"]["n_jobs"] == 3, 180)
         dashboard.open(f"batches/{batch_id}")
         page, tabs = dashboard.page, dashboard.page.get_by_role("navigation", name="Ways to look")
         tabs.get_by_role("link", name="Timeline").click()
