@@ -20,7 +20,7 @@ def rights(_settings: Settings, slurm: CommandSlurm) -> Iterator[Finding]:
     name = pwd.getpwuid(os.geteuid()).pw_name
     try:
         config = configuration(slurm)
-        level = _level(slurm, name)
+        level = slurm.admin_level(name)
         yield _sight(name, level, _words(config.get("PrivateData", "")))
         if "associations" in _words(config.get("AccountingStorageEnforce", "")):
             yield _association(slurm, name)
@@ -42,14 +42,6 @@ def _words(value: str) -> frozenset[str]:
     return frozenset(each.strip().lower() for each in value.split(","))
 
 
-def _level(slurm: CommandSlurm, name: str) -> str:
-    """`None`, `Operator` or `Administrator`; "" for an account that accounting does not know."""
-    told = slurm.ask(
-        "sacctmgr", "--noheader", "--parsable2", "show", "user", f"name={name}", "format=AdminLevel"
-    )
-    return told.strip()
-
-
 def _sight(name: str, level: str, private: frozenset[str]) -> Finding:
     hidden = ", ".join(f"{word} ({what})" for word, what in _HIDING.items() if word in private)
     known = f"AdminLevel {level}" if level else "no user of accounting"
@@ -59,8 +51,8 @@ def _sight(name: str, level: str, private: frozenset[str]) -> Finding:
         return warning(
             "rights",
             f"{name} has {known}, and PrivateData hides of others' jobs: {hidden}",
-            "no harm while all jobs run as this account; where they run as their users, "
-            f"sacctmgr modify user {name} set adminlevel=operator",
+            "no harm while all jobs run as this account (slurm.run_as); else "
+            f"sacctmgr modify user {name} set AdminLevel=Operator",
         )
     return Finding("rights", OK, f"{name} has {known}; PrivateData hides no jobs")
 
