@@ -23,6 +23,9 @@ from slurmbatch.sandbox.processes import MARK
 from slurmbatch.sandbox.programs import search_path
 from tests.e2e.alone import answers, free_port, wait_until
 
+# The daemons find Slurm's commands by themselves, as they are installed.
+pytestmark = [pytest.mark.slurm, pytest.mark.installed]
+
 TOOL = """\
 description = "Leaves a line, and takes its time."
 script = '''
