@@ -16,6 +16,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path, PurePath
 from typing import TypeVar
 
@@ -66,8 +67,9 @@ def find(name: str, etc: Path = Path("/etc"), look_up: LookUp = pwd.getpwnam) ->
     return Account(name, entry.pw_uid, entry.pw_gid, PurePath(entry.pw_dir), umask)
 
 
+@cache
 def own_home() -> Path:
-    """The home of the service's own account."""
+    """The home of the service's own account, as it was at first."""
     return Path(pwd.getpwuid(os.getuid()).pw_dir)
 
 
