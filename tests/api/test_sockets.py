@@ -31,9 +31,12 @@ def port(api: Api) -> Iterator[int]:
     thread = threading.Thread(target=server.run)
     thread.start()
     yield int(server.effective_port)
-    server.trigger.pull_trigger(server.close)
-    thread.join(10)
-    server.task_dispatcher.shutdown()
+    server.task_dispatcher.shutdown()  # whose threads pull the trigger, too
+    # As pull_trigger does, but so that nobody closes it while it is pulled.
+    with server.trigger.lock:
+        server.trigger.thunks.append(server.close)
+        server.trigger._physical_pull()
+    thread.join(60)
     assert not thread.is_alive()
 
 
