@@ -32,9 +32,8 @@ class Served:
         server = Server(port=free_port(), max_body_bytes=MAX_BODY)
         self.port, self.web = server.port, Web(site.app, server)
         self.web.start()
-        self._rows, self._files = site.state()
         self._look = sqlite3.connect(site.path)
-        self._writes = self._look.execute("PRAGMA data_version").fetchone()[0]
+        self.look()
 
     def ask(self, raw: bytes) -> tuple[int, bytes]:
         with closing(socket.create_connection(("127.0.0.1", self.port), timeout=60)) as client:
@@ -50,8 +49,13 @@ class Served:
                 pass  # it was refused before all of it was sent
         return (int(received.split(b" ", 2)[1]) if received else 0), received
 
+    def look(self) -> None:
+        """From here on nothing is to change."""
+        self._writes = self._look.execute("PRAGMA data_version").fetchone()[0]
+        self._rows, self._files = self.site.state()
+
     def is_unchanged(self) -> bool:
-        """Whether database and files are as they were at first."""
+        """Whether database and files are as they were."""
         writes = self._look.execute("PRAGMA data_version").fetchone()[0]
         if writes != self._writes:
             self._writes = writes
@@ -104,6 +108,8 @@ def test_the_same_without_the_poison_is_answered(served: Served) -> None:
     for target in ("/batches/@own@", "/logs/@own@-0.log", "/tools/probe", "/batches/@own@/jobs"):
         assert served.ask(request("GET", target))[0] == 200
     assert served.ask(post(GOOD))[0] == 201
+    assert not served.is_unchanged()
+    served.look()
 
 
 def test_it_is_large() -> None:
