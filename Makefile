@@ -7,7 +7,8 @@ PROGRAMS = munged=munge mariadbd=mariadb-server slurmdbd=slurmdbd slurmctld=slur
 
 # What only tests need.
 FOR_TESTS = systemd-analyze=systemd ip=iproute2 nginx=nginx-light promtool=prometheus chromium=chromium \
-	sudo=sudo /usr/lib/*/slurm-wlm/auth_jwt.so=slurm-wlm-jwt-plugin
+	sudo=sudo /usr/lib/*/slurm-wlm/auth_jwt.so=slurm-wlm-jwt-plugin \
+	dh=debhelper mmdebstrap=mmdebstrap
 
 # A Python of at least 3.11; left out, the first one that is found.
 PYTHON ?=
@@ -24,7 +25,7 @@ BIN = .venv/bin
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL = help
-.PHONY: help demo demo-down test test-versions lint docs dist bench soak chaos fuzz clean ready ready-dev ready-bench \
+.PHONY: help demo demo-down test test-versions lint docs dist deb bench soak chaos fuzz clean ready ready-dev ready-bench \
 	slurm-22.05 slurm-24.11 slurm-26.05
 
 help: ## This list
@@ -66,6 +67,11 @@ docs: ready-dev ## The pages as a site, with the reference of all endpoints
 dist: ready-dev ## The wheel and the source distribution, into dist/
 	@.ci/dist dist
 	@ls dist/*.whl dist/*.tar.gz
+
+deb: ready-dev ## A Debian package for the release that this machine runs, into dist/
+	@.ci/deb dist
+	@if command -v lintian >/dev/null; then lintian --allow-root dist/slurmbatch_*.deb; fi
+	@ls dist/*.deb
 
 bench: ready-bench ## Measure a POST, and all of it beside its peers; less of it: make bench QUICK=1
 	$(if $(QUICK),,@$(BIN)/pytest --benchmark-only -q tests/benchmarks/test_post.py)

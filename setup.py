@@ -33,7 +33,9 @@ setup(
     license="Apache-2.0",
     packages=find_packages(include=["slurmbatch", "slurmbatch.*"]),
     # Sample settings, example tools, units and pages, for those who have no checkout.
-    data_files=shared("*.md", "docs/*.md", "docs/monitoring/*", "etc/**/*", "systemd/**/*"),
+    data_files=shared(
+        "*.md", "docs/*.md", "docs/monitoring/*", "docs/pictures/*", "etc/**/*", "systemd/**/*"
+    ),
     package_data={"slurmbatch": beside("slurmbatch")},
     python_requires=">=3.11",
     install_requires=[

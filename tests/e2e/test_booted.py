@@ -1,163 +1,47 @@
-"""The units under a real systemd, booted in namespaces of its own on top of this machine's files.
-
-Nothing of it reaches the machine: processes, mounts, network and control groups are its own, and
-what it writes goes to a memory that is gone with it.
-"""
+"""The units under a real systemd, on top of this machine's files."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import site
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.machine import Machine, booted
+
 ROOT = Path(__file__).parents[2]
-BOOT = """\
-set -eu
-root=$1
-mount --make-rprivate /
-mount -t tmpfs tmpfs "$root"
-mkdir "$root/upper" "$root/work" "$root/all"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$root/upper,workdir=$root/work" "$root/all"
-cd "$root/all"
-mount -t proc proc proc
-mount -t sysfs sysfs sys
-for each in run tmp dev sys/fs/cgroup; do mount -t tmpfs tmpfs $each; done
-for each in null zero full random urandom tty; do
-    touch dev/$each
-    mount --bind /dev/$each dev/$each
-done
-mkdir dev/shm dev/pts
-ln -s /proc/self/fd dev/fd
-ln -s pts/ptmx dev/ptmx
-touch dev/console
-if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
-    mount -t cgroup2 cgroup2 sys/fs/cgroup
-else
-    mkdir sys/fs/cgroup/systemd sys/fs/cgroup/unified
-    mount -t cgroup -o none,name=systemd cgroup sys/fs/cgroup/systemd
-    mount -t cgroup2 cgroup2 sys/fs/cgroup/unified
-fi
+PREPARE = """\
 rm -rf opt/slurmbatch etc/systemd/system etc/slurmbatch var/lib/slurmbatch
 mkdir -p opt/slurmbatch/bin opt/slurmbatch/lib opt/slurmbatch/site etc/systemd/system
 mkdir -p etc/slurmbatch/tools.d usr/lib/sysusers.d usr/lib/tmpfiles.d
-mount --bind "$2" opt/slurmbatch/site
-cp -r "$3/slurmbatch" opt/slurmbatch/lib/
-cp "$3"/systemd/slurmbatch.* etc/systemd/system/
-cp "$3/systemd/sysusers.conf" usr/lib/sysusers.d/slurmbatch.conf
-cp "$3/systemd/tmpfiles.conf" usr/lib/tmpfiles.d/slurmbatch.conf
+mount --bind "$4" opt/slurmbatch/site
+cp -r "$5/slurmbatch" opt/slurmbatch/lib/
+cp "$5"/systemd/slurmbatch.* etc/systemd/system/
+cp "$5/systemd/sysusers.conf" usr/lib/sysusers.d/slurmbatch.conf
+cp "$5/systemd/tmpfiles.conf" usr/lib/tmpfiles.d/slurmbatch.conf
 cat >opt/slurmbatch/bin/slurmbatch <<END
 #!/bin/sh
-PYTHONPATH=/opt/slurmbatch/lib:/opt/slurmbatch/site exec $4 -m slurmbatch "\\$@"
+PYTHONPATH=/opt/slurmbatch/lib:/opt/slurmbatch/site exec $6 -m slurmbatch "\\$@"
 END
 chmod 755 opt/slurmbatch/bin/slurmbatch
 printf '[jobs]\\nlog_dir = "/var/spool/slurmbatch/logs"\\n' >etc/slurmbatch/slurmbatch.toml
 chmod go+x root
-mkdir old
-pivot_root . old
-umount -l old
-exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin \\
-    /lib/systemd/systemd --system --unit=basic.target --log-target=null --show-status=0
 """
-CGROUPS = Path("/sys/fs/cgroup")
-
-
-class Machine:
-    """A systemd, and what can be asked of it."""
-
-    def __init__(self, directory: Path) -> None:
-        # One of its own in each hierarchy, so that what it makes there lies below that.
-        roots = [each for each in (CGROUPS, *CGROUPS.iterdir()) if (each / "cgroup.procs").exists()]
-        self.groups = [each / f"slurmbatch-test-{os.getpid()}" for each in roots]
-        for group in self.groups:
-            group.mkdir()
-            for name in ("cpuset.cpus", "cpuset.mems"):
-                if (group / name).exists() and (group.parent / name).exists():
-                    (group / name).write_text((group.parent / name).read_text())
-        script = directory / "boot"
-        script.write_text(BOOT)
-        (directory / "root").mkdir()
-        self._process = subprocess.Popen(
-            ["unshare", "--fork", "--kill-child", "--pid", "--mount", "--cgroup", "--net", "--uts",
-             "--ipc", "sh", str(script), str(directory / "root"), site.getsitepackages()[0],
-             str(ROOT), str(Path(sys.executable).resolve())],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            preexec_fn=self._move, text=True,
-        )  # fmt: skip
-
-    def _move(self) -> None:
-        for group in self.groups:
-            (group / "cgroup.procs").write_text("0")
-
-    def up(self) -> bool:
-        """Whether it has come up."""
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and self._process.poll() is None:
-            if "running" in self.run("systemctl", "is-system-running").stdout:
-                return True
-            time.sleep(0.2)
-        return False
-
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
-        pid = (children.read_text().split() or ["0"])[0]
-        return subprocess.run(
-            ["nsenter", "--target", pid, "--all", "--root", "env", "-i",
-             "PATH=/usr/sbin:/usr/bin:/sbin:/bin", *command],
-            capture_output=True, text=True, check=False, timeout=60,
-        )  # fmt: skip
-
-    def down(self) -> None:
-        self._process.kill()
-        self._process.communicate()
-        deadline = time.monotonic() + 10
-        for group in self.groups:
-            for inner in sorted((each for each in group.rglob("*") if each.is_dir()), reverse=True):
-                _remove(inner, deadline)
-            _remove(group, deadline)
-
-    def show(self, name: str) -> str:
-        return self.run("systemctl", "show", "-P", name, "slurmbatch.service").stdout.strip()
-
-    def until(self, done: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 60
-        while not done():
-            assert time.monotonic() < deadline, self.run("systemctl", "status", "slurmbatch").stdout
-            time.sleep(0.1)
-
-
-def _remove(group: Path, deadline: float) -> None:
-    while group.is_dir():
-        try:
-            group.rmdir()
-        except OSError:
-            if time.monotonic() > deadline:
-                return
-            time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    if os.geteuid() or not shutil.which("unshare") or not Path("/lib/systemd/systemd").exists():
-        pytest.skip("a systemd can be booted by root alone, where there is one")
-    made = Machine(tmp_path_factory.mktemp("machine"))
-    try:
-        if not made.up():
-            pytest.skip("no systemd can be booted in namespaces here")
-        assert made.run("ip", "link", "set", "lo", "up").returncode == 0
+    arguments = (site.getsitepackages()[0], str(ROOT), str(Path(sys.executable).resolve()))
+    with booted(tmp_path_factory.mktemp("machine"), Path("/"), PREPARE, *arguments) as made:
         for command in ("systemd-sysusers", "systemd-tmpfiles --create slurmbatch.conf",
                         "systemctl start slurmbatch.socket slurmbatch.service"):  # fmt: skip
             done = made.run(*command.split())
             assert done.returncode == 0, done.stderr
         yield made
-    finally:
-        made.down()
 
 
 def test_it_is_ready_as_an_account_of_its_own_and_says_how_it_is(machine: Machine) -> None:

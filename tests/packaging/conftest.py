@@ -48,3 +48,21 @@ def tracked() -> set[str]:
     # Those that are not committed yet as well.
     listed = run("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT)
     return {each for each in listed.splitlines() if (ROOT / each).exists()}
+
+
+@pytest.fixture(scope="session")
+def deb(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if not shutil.which("dh") or not Path("/usr/bin/python3").exists():
+        pytest.skip("a Debian package is built on Debian alone, with debhelper")
+    place = tmp_path_factory.mktemp("deb")
+    run("env", "LEVEL=1", ROOT / ".ci/deb", place)
+    (made,) = place.glob("*.deb")
+    return made
+
+
+def the_debian() -> Path:
+    """One that is unpacked; where it can't be had, the test is skipped."""
+    done = subprocess.run([ROOT / ".ci/debian-root"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(done.stderr)
+    return Path(done.stdout.strip())
