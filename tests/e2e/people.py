@@ -194,6 +194,12 @@ class Service:
             self.process.wait(timeout=30)
             self.process = None
 
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(timeout=30)
+        self.process = None
+
     def log(self) -> str:
         return (self.directory / "log").read_text()
 

@@ -7,9 +7,11 @@ import json
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -306,3 +308,36 @@ def test_the_doctor_finds_that_it_is_set_up(
         assert found()["wrong"] == [f"{service.account} is no Operator in Slurm"]
     finally:
         box.run(["sacctmgr", "-i", "modify", "user", service.account, "set", "AdminLevel=Operator"])
+
+
+def submissions(service: Service) -> int:
+    """How many processes of an sbatch of this service's there are, whoever runs them."""
+    found = 0
+    for each in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            words = each.read_bytes().split(b"\0")
+            output = f"--output={service.directory}/".encode()
+            found += any(word.startswith(output) for word in words)
+    return found
+
+
+def test_killed_while_sbatch_waits_for_slurm_the_job_runs_once(
+    way: str, box: Sandbox, service: Service, who: list[Person]
+) -> None:
+    person = who[0]
+    box.kill("slurmctld", signal.SIGSTOP)
+    try:
+        batch_id = person.submit()
+        until(lambda: submissions(service) > 0)
+        service.kill()
+    finally:
+        box.kill("slurmctld", signal.SIGCONT)
+    service.start()
+    person.until(batch_id, "SUCCEEDED")
+    text = person.http.get(f"/batches/{batch_id}/jobs/{batch_id}-0/log").text
+    assert text.count("uid ") == 1
+    rows = box.run(
+        ["squeue", "--noheader", "--states=all", "--format=%F|%T|%k"]
+    ).stdout.splitlines()
+    ours = [row.split("|")[:2] for row in rows if f"batch={batch_id} " in row]
+    assert [state for _, state in ours if state != "CANCELLED"] == ["COMPLETED"], rows
