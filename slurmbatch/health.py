@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass, replace
+
+from slurmbatch.model import Outage
+
+# Of those that are over. They are kept in memory, and so since the start only.
+OUTAGES_KEPT = 50
+# More than there are in a minute: one a second, and some that are asked for at once.
+_LOOKS_KEPT = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +49,9 @@ class Health:
         self._lock = threading.Lock()
         self._sources: dict[str, Source] = {}
         self._beats: dict[str, float] = {}
+        self._over: deque[Outage] = deque(maxlen=OUTAGES_KEPT)
+        self._looked: deque[tuple[float, float]] = deque(maxlen=_LOOKS_KEPT)
+        self.began = time.time()
 
     def ok(self, name: str, now: float) -> float | None:
         """Notes that the source answers; gives how long it was down if it just came back."""
@@ -50,6 +61,7 @@ class Health:
                 self._sources[name] = replace(old, ok_at=now)
                 return None
             self._sources[name] = Source(ok_at=now, back_at=now)
+            self._over.append(Outage(name, old.down_since, now, old.error))
             return now - old.down_since
 
     def failed(self, name: str, now: float, error: str) -> bool:
@@ -67,6 +79,30 @@ class Health:
 
     def is_down(self, name: str) -> bool:
         return self.source(name).down_since is not None
+
+    def outages(self) -> list[Outage]:
+        """Those that go on, and the last ones that are over; the newest first."""
+        with self._lock:
+            now = [
+                Outage(name, each.down_since, None, each.error)
+                for name, each in self._sources.items()
+                if each.down_since is not None
+            ]
+            found = [*now, *self._over]
+        return sorted(found, key=lambda each: each.began, reverse=True)
+
+    # --- what is asked of Slurm -----------------------------------------------------------------
+
+    def looked(self, seconds: float) -> None:
+        """Notes that a look is over, and how long it took, whether it was answered or not."""
+        with self._lock:
+            self._looked.append((time.monotonic(), seconds))
+
+    def last_looks(self, within: float = 60.0) -> list[float]:
+        """How many seconds each took that was over within the last so many."""
+        since = time.monotonic() - within
+        with self._lock:
+            return [seconds for at, seconds in self._looked if at >= since]
 
     # --- signs of life, also while everything fails ---------------------------------------------
 

@@ -6,7 +6,7 @@ Memory is MiB per job, `cpu` is CPUs per job, time limits are minutes: Slurm's o
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
@@ -129,6 +129,49 @@ def act_of(caller: Caller, at: float, what: str, target: str = "", **more: Any) 
     """What a caller does, to what is their own unless it is said."""
     told = {"owner": caller.user_id, "credential": caller.credential, "remote": caller.remote}
     return Act(at, caller.user_id, what, target, **{**told, **more})
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """That something we depend on, or a thread of ours, failed. `ended` None: it does so still."""
+
+    source: str
+    began: float
+    ended: float | None
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """What one user has of batches that have not ended, and their jobs by status."""
+
+    user_id: str
+    batches: int
+    counts: Mapping[Status, int]
+
+    @property
+    def live(self) -> int:
+        ended = self.counts[Status.SUCCEEDED] + self.counts[Status.FAILED]
+        return sum(self.counts.values()) - ended
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The whole service at one look. `intents` are arrays that wait to be handed over, the oldest
+    of them made at `oldest_intent`; `looks` the seconds that each look at Slurm of the last minute
+    has taken. Users with the most live jobs, outages and acts of the newest come first."""
+
+    at: float
+    began: float
+    intents: int
+    intent_jobs: int
+    oldest_intent: float | None
+    batches: int
+    counts: Mapping[Status, int]
+    looks: Sequence[float]
+    users: Sequence[Busy]
+    outages: Sequence[Outage]
+    acts: Sequence[Act]
 
 
 @dataclass(frozen=True, slots=True)

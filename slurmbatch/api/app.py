@@ -19,7 +19,7 @@ from slurmbatch.api.resources.keys import KeyList, OneKey
 from slurmbatch.api.resources.logs import LogById, LogOfJob
 from slurmbatch.api.resources.notifications import NotificationList
 from slurmbatch.api.resources.reasons import ReasonList
-from slurmbatch.api.resources.service import Document, Health, Ready
+from slurmbatch.api.resources.service import Document, Health, Ready, Whole
 from slurmbatch.api.resources.static import Index, Parts, WithSlash
 from slurmbatch.api.unchanged import App
 from slurmbatch.model import Caller
@@ -79,6 +79,7 @@ def create_app(
         "/filesystems": FilesystemList(batches),
         "/keys": KeyList(keyring, max_body_bytes),
         "/keys/{key_id}": OneKey(keyring),
+        "/service": Whole(batches),
         "/healthz": Health(readiness),
         "/readyz": Ready(readiness),
         "/openapi.json": Document(),

@@ -14,9 +14,11 @@ from typing import Any
 from slurmbatch import summary
 from slurmbatch.api import problems, views
 from slurmbatch.model import (
+    Act,
     ApiKey,
     Batch,
     Brief,
+    Busy,
     Caller,
     DeliveryState,
     Filesystem,
@@ -24,6 +26,8 @@ from slurmbatch.model import (
     HardwareLimits,
     Job,
     Notification,
+    Outage,
+    Overview,
     Parameter,
     Scope,
     SlurmLimits,
@@ -82,6 +86,7 @@ def of_answers() -> Mapping[str, Any]:
         "list_keys": [views.key(_KEY, _CALLER)],
         "get_key": views.key(_KEY, _CALLER),
         "create_key": views.new_key(_KEY, _CALLER, f"sbk_{_KEY.key_id}_{'x' * 43}"),
+        "get_service": views.service(_OVERVIEW),
         "get_health": {"status": "alive", "version": "0.1.0"},
         "get_readiness": _READY,
         "get_openapi": {"openapi": "3.1.0", "info": {"title": "slurmbatch", "version": "0.1.0"}},
@@ -160,6 +165,14 @@ _KEY = ApiKey(
     scopes=frozenset((Scope.READ,)), made_with="3nfo5tc2wq6v",
 )  # fmt: skip
 _BRIEF = Brief(b"56", array("l", [4, 4]), array("l", [8, 8]))
+_COUNTS = {**dict.fromkeys(Status, 0), Status.PENDING: 40, Status.RUNNING: 16, Status.FAILED: 2}
+_OVERVIEW = Overview(
+    at=_MADE + 60, began=_MADE - 86_400, intents=1, intent_jobs=20, oldest_intent=_MADE + 57,
+    batches=2, counts=_COUNTS, looks=(0.02, 0.04), users=(Busy("anna", 2, _COUNTS),),
+    outages=(Outage("slurmdbd", _MADE - 900, _MADE - 840, "sacct: no answer in 30 seconds"),),
+    acts=(Act(_MADE + 12, "anna", "batch.cancel", BATCH_ID, "anna", "done", "key 3nfo5tc2wq6v",
+              "192.0.2.7", _REQUEST_ID),),
+)  # fmt: skip
 _UP = {"ok": True, "down_since": "", "error": ""}
 _READY = {
     "status": "ready", "database": {"ok": True, "error": ""}, "slurmctld": _UP, "slurmdbd": _UP,

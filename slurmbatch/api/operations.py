@@ -259,6 +259,10 @@ OPERATIONS: tuple[Operation, ...] = (
         tag="keys",
     ),
     Operation(
+        "GET", "/service", "get_service", "For administrators: see the whole service at one look",
+        {200: Answer("All of it.", answers.ServiceView)}, problems=(400,), tag="service",
+    ),
+    Operation(
         "GET", "/healthz", "get_health", "Ask whether the service is alive",
         {200: Answer("It is.", answers.Report, plain=True)}, public=True, tag="service",
     ),

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
 from slurmbatch import summary
 from slurmbatch.api.answers import (
+    ActView,
     AttemptView,
     BatchView,
+    BusyView,
     Counts,
     DependencyView,
     FilesystemView,
@@ -21,9 +24,11 @@ from slurmbatch.api.answers import (
     ListedJob,
     NewKeyView,
     NotificationView,
+    OutageView,
     ParameterView,
     ReasonView,
     RetryPolicyView,
+    ServiceView,
     SlurmView,
     StatusesView,
     Summary,
@@ -32,14 +37,18 @@ from slurmbatch.api.answers import (
     TrialView,
 )
 from slurmbatch.model import (
+    Act,
     ApiKey,
     Attempt,
     Batch,
     Brief,
+    Busy,
     Caller,
     Filesystem,
     Job,
     Notification,
+    Outage,
+    Overview,
     Parameter,
     RetryPolicy,
     Scope,
@@ -303,6 +312,59 @@ def new_key(kept: ApiKey, caller: Caller, secret: str) -> NewKeyView:
     return {**key(kept, caller), "key": secret}
 
 
+def service(seen: Overview) -> ServiceView:
+    oldest, looks = seen.oldest_intent, seen.looks
+    age = None if oldest is None else max(0, int(seen.at - oldest))
+    return {
+        "at": moment(seen.at),
+        "began_at": moment(seen.began),
+        "intents": {"arrays": seen.intents, "jobs": seen.intent_jobs, "oldest_age_seconds": age},
+        "live_batches": seen.batches,
+        "submitted_jobs": _by_status(seen.counts),
+        "looks": {
+            "last_minute": len(looks),
+            "mean_seconds": round(sum(looks) / len(looks), 3) if looks else None,
+            "longest_seconds": round(max(looks), 3) if looks else None,
+        },
+        "users": [_busy(each) for each in seen.users],
+        "outages": [_outage(each) for each in seen.outages],
+        "audit": [_act(each) for each in seen.acts],
+    }
+
+
+def _busy(user: Busy) -> BusyView:
+    return {
+        "user": user.user_id,
+        "live_jobs": user.live,
+        "live_batches": user.batches,
+        "submitted_jobs": _by_status(user.counts),
+    }
+
+
+def _outage(outage: Outage) -> OutageView:
+    return {
+        "source": outage.source,
+        "began_at": moment(outage.began),
+        "ended_at": moment(outage.ended),
+        "error": outage.error,
+    }
+
+
+def _act(act: Act) -> ActView:
+    return {
+        "at": moment(act.at),
+        "user": act.user_id,
+        "what": act.what,
+        "target": act.target,
+        "owner": act.owner,
+        "outcome": act.outcome,
+        "credential": act.credential,
+        "remote": act.remote,
+        "request_id": act.request_id,
+        "detail": act.detail,
+    }
+
+
 def filesystem(filesystem: Filesystem) -> FilesystemView:
     return {
         "id": filesystem.id,
@@ -339,7 +401,10 @@ def _retry(policy: RetryPolicy) -> RetryPolicyView:
 
 
 def _counts(batch: Batch) -> Counts:
-    counts = batch.counts
+    return _by_status(batch.counts)
+
+
+def _by_status(counts: Mapping[Status, int]) -> Counts:
     return {
         "SUBMITTED": counts.get(Status.SUBMITTED, 0),
         "PENDING": counts.get(Status.PENDING, 0),

@@ -16,6 +16,7 @@ from slurmbatch.accounts import Account, Groups, own_home
 from slurmbatch.accounts import find as find_account
 from slurmbatch.batches import parents
 from slurmbatch.batches.others import Others, who
+from slurmbatch.batches.overview import overview
 from slurmbatch.batches.resolve import Offer, Resolved, resolve
 from slurmbatch.batches.retry import plan
 from slurmbatch.batches.throttle import shared
@@ -44,6 +45,7 @@ from slurmbatch.model import (
     Job,
     NewBatch,
     Notification,
+    Overview,
     Retry,
     Status,
     Tool,
@@ -527,6 +529,11 @@ class Batches:
     def forbidden(self, caller: Caller, what: str, *, request_id: str = "") -> None:
         """Keeps that a request was refused for want of a scope, if an administrator asked."""
         self._others.forbidden(caller, what, request_id)
+
+    def overview(self, caller: Caller) -> Overview:
+        """The whole service, for administrators. Raises Forbidden."""
+        self._others.overlooks(caller)
+        return overview(self._store, self._health, self._clock())
 
     # --- the end of it --------------------------------------------------------------------------
 

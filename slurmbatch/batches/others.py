@@ -47,6 +47,12 @@ class Others:
         self._note(act_of(caller, self._clock(), "batch.list", owner=user_id))
         return user_id
 
+    def overlooks(self, caller: Caller) -> None:
+        """That a caller looks at the service as a whole. Raises Forbidden."""
+        if not caller.is_admin:
+            raise Forbidden(Scope.ADMIN)
+        self._note(act_of(caller, self._clock(), "service.see", owner=""))
+
     def cancelled(self, caller: Caller, batch_id: str, request_id: str) -> tuple[str, Act]:
         """Whose batch a caller cancels, and what the trail is to keep of it."""
         owner = caller.user_id

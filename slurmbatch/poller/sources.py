@@ -94,6 +94,7 @@ class Sources:
             return None
         finally:
             self.took = self.clock() - began
+            self.health.looked(self.took)
             # pyslurm does not tell all of it, so squeue may have been asked as well.
             self._asked += 2 if getattr(self.slurm, "looked_twice", False) else 1
         down = self.health.ok("slurmctld", now)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from slurmbatch.model import Status
+from slurmbatch.model import Busy, Status
 from slurmbatch.store.database import Database
 from slurmbatch.store.rows import STATUSES
 
@@ -53,6 +53,19 @@ class Figures:
             f"SELECT count(*), {_SUMS} FROM batch INDEXED BY batch_open WHERE finished_at IS NULL"
         )[0]
         return int(row[0]), {each: int(n) for each, n in zip(STATUSES, row[1:], strict=True)}
+
+    def users(self) -> list[Busy]:
+        """The same by user, those with the most live jobs first. What is deleted counts until it
+        has ended: it may run still."""
+        rows = self._db.sql(
+            f"SELECT user_id, count(*), {_SUMS} FROM batch INDEXED BY batch_open"
+            " WHERE finished_at IS NULL GROUP BY user_id"
+        )
+        found = [
+            Busy(user_id, int(n), {each: int(of) for each, of in zip(STATUSES, sums, strict=True)})
+            for user_id, n, *sums in rows
+        ]
+        return sorted(found, key=lambda each: (-each.live, each.user_id))
 
     def ended(self) -> tuple[int, dict[Status, int]]:
         """Batches that have ended since this object was made, and their jobs by how they did.

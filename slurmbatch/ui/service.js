@@ -1,9 +1,10 @@
-// The whole service on a page, as far as it tells everybody of itself: health, how old what is
-// shown is, and what it asks of Slurm.
+// The whole service on a page: to everybody health, how old what is shown is, and what it asks of
+// Slurm; to administrators the rest.
 import { Facts, Loading, Trouble, useNow, useTitle } from "./parts.js";
 import { NAMES, open } from "./statuses.js";
 import { duration, moment, number } from "./format.js";
 import { Bar } from "./parts.js";
+import { Overview } from "./overview.js";
 import { get } from "./api.js";
 import { go } from "./router.js";
 import { html } from "./html.js";
@@ -15,7 +16,7 @@ const SOURCES = [["database", "Database"], ["slurmctld", "Slurm (slurmctld)"], [
 
 export function Service() {
   useTitle("Service");
-  useNow();
+  const now = useNow();
   const { report, version, looks, trouble } = useReport();
   const totals = useTotals();
   return html`<h1>Service</h1>
@@ -40,14 +41,14 @@ export function Service() {
         at ${moment(report.settings.failed_at)}; those before are in force.</div>`}
       ${report.settings?.restart_needed?.length > 0 && html`<div class="note">Changed, but in force only after a
         restart: ${report.settings.restart_needed.join(", ")}</div>`}`}
-    <${OfOthers} />
+    <${OfOthers} now=${now} />
     ${totals && html`<h2>Your jobs in batches that have not ended</h2>
       <${Bar} counts=${totals} />
       <p class="quiet">${NAMES.filter((name) => totals[name]).map((name) => `${number(totals[name])} ${name}`).join(", ") || "None."}</p>`}`;
 }
 
 // Only with a key that is good for it; the service says so where it is not, and keeps who has looked.
-function OfOthers() {
+function OfOthers({ now }) {
   const show = (event) => {
     event.preventDefault();
     go([], { user: new FormData(event.target).get("user").trim() });
@@ -56,7 +57,8 @@ function OfOthers() {
     <form class="filters" onSubmit=${show}>
       <label>The batches of the user <input name="user" required autocomplete="off" spellcheck=${false} /></label>
       <button>Show</button>
-    </form>`;
+    </form>
+    <${Overview} now=${now} />`;
 }
 
 function Health({ report }) {

@@ -35,6 +35,7 @@ from slurmbatch.model import (
     NewBatch,
     NewKey,
     Notification,
+    Overview,
     Parameter,
     Retry,
     Scope,
@@ -323,6 +324,12 @@ class FakeBatches:
 
     def forbidden(self, caller: Caller, what: str, *, request_id: str) -> None:
         self.forbade.append((caller.user_id, what, request_id))
+
+    def overview(self, caller: Caller) -> Overview:
+        self._asked("overview")
+        if not caller.is_admin:
+            raise Forbidden(Scope.ADMIN)
+        return Overview(NOW, NOW, 0, 0, None, 0, dict.fromkeys(Status, 0), (), (), (), ())
 
     def log_of(
         self, caller: Caller, batch_id: str, job_id: str, attempt: int | None

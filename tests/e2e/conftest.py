@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -90,6 +92,8 @@ cpu = 1
 memory = 64
 """
 
+# Of whom nobody else makes keys.
+OVERSEER = "overseer"
 TOOLS = {"again": AGAIN, "chatty": CHATTY, "slow": SLOW, "nasty": NASTY}
 
 
@@ -157,11 +161,25 @@ def service() -> Iterator[Sandbox]:
         box.up()
         for name, text in TOOLS.items():
             (directory / "etc" / "tools.d" / f"{name}.toml").write_text(text)
+        with box.paths.settings.open("a") as settings:
+            settings.write(f'\n[auth]\nadmins = ["{OVERSEER}"]\n')
         box.start_daemon()
         yield box
     finally:
         box.down()
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def overseer(service: Sandbox) -> str:
+    """The key of an administrator, good for all that such may do."""
+    scopes = [f"--scope={each}" for each in ("read", "submit", "admin")]
+    done = subprocess.run(
+        [sys.executable, "-m", "slurmbatch", "admin", "key", "create", "--user", OVERSEER,
+         *scopes, "--config", str(service.paths.settings)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return done.stdout.splitlines()[-1]
 
 
 @pytest.fixture

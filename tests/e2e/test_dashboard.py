@@ -7,6 +7,7 @@ import re
 import uuid
 from typing import Any
 
+import httpx
 import pytest
 
 pytest.importorskip("playwright", reason="Playwright is not installed: make ready-dev")
@@ -385,6 +386,69 @@ def test_the_service_on_a_page(dashboard: Dashboard) -> None:
     dashboard.page.get_by_role("button", name="Show").click()
     dashboard.heading("Batches of somebody")
     expect(dashboard.page.get_by_role("alert")).to_contain_text("needs the scope admin")
+
+
+class TestTheServiceForAdministrators:
+    def test_what_waits_who_is_busiest_outages_and_the_trail(
+        self, dashboard: Dashboard, api: Api, overseer: str
+    ) -> None:
+        first = probe(api, named("busy"), [{"sleep": 600}] * 3)
+        api.until(first, lambda each: each["submitted_jobs"]["RUNNING"] > 0)
+        user = api.batch(first)["user"]
+        page = dashboard.page
+        page.goto(f"{dashboard.box.url}/ui/#/service")
+        dashboard.sign_in(overseer)
+        dashboard.heading("Service")
+        for told in (r"Hand-overs that wait\s*(none|\d+ array)", r"How long they took\s*[\d.]+ s, ",
+                     r"Since the start of the service, .*\d"):  # fmt: skip
+            expect(dashboard.main).to_contain_text(re.compile(told))
+        row = page.get_by_role("region", name="Busiest users").get_by_role("row")
+        row = row.filter(has=page.get_by_role("link", name=user, exact=True))
+        expect(row).to_contain_text("RUNNING")
+        trail = page.get_by_role("region", name="Audit trail")
+        made = trail.get_by_role("row").filter(has_text=first)
+        expect(made).to_contain_text(re.compile(rf"{user}\s*batch\.create\s*done"))
+        row.get_by_role("link").click()
+        dashboard.heading(f"Batches of {user}")
+
+    def test_texts_of_others_stay_texts(self, dashboard: Dashboard, overseer: str) -> None:
+        evil, page = "<img src=x onerror='window.hacked=1'>", dashboard.page
+        report = httpx.get(
+            f"{dashboard.box.url}/service",
+            headers={"Authorization": overseer, "Accept": "application/vnd.slurmbatch.object+json"},
+        ).json()
+        act = {**dict.fromkeys(report["audit"][0], evil), "at": report["at"]}
+        outage = {"source": evil, "began_at": report["at"], "ended_at": "", "error": evil}
+        counts = report["submitted_jobs"]
+        user = {"user": evil, "live_jobs": 1, "live_batches": 1, "submitted_jobs": counts}
+        intents = {"arrays": 2, "jobs": 1, "oldest_age_seconds": 61}
+        lists = {"users": [user], "outages": [outage], "audit": [act]}
+        report = {**report, "intents": intents, **lists}
+        page.route("**/service", lambda route: route.fulfill(json=report))
+        page.goto(f"{dashboard.box.url}/ui/#/service")
+        dashboard.sign_in(overseer)
+        for name in ("Busiest users", "Outages", "Audit trail"):
+            expect(page.get_by_role("region", name=name)).to_contain_text(evil)
+        expect(page.get_by_role("region", name="Outages")).to_contain_text("goes on")
+        expect(dashboard.main).to_contain_text("Hand-overs that wait2 arrays, 1 job")
+        expect(dashboard.main).to_contain_text("The oldest of them1 min 1 s")
+        assert page.locator("main img").count() == 0
+        assert page.evaluate("window.hacked") is None
+
+    def test_others_are_asked_for_once_and_see_nothing_of_it(self, dashboard: Dashboard) -> None:
+        page = dashboard.page
+        page.clock.install()
+        asked: list[int] = []
+        page.on("response", lambda answer: asked.append(answer.status)
+                if answer.url.endswith("/service") else None)  # fmt: skip
+        with page.expect_response("**/service"):
+            dashboard.open("service")
+        expect(dashboard.main).to_contain_text("Ready: all is well.")
+        page.clock.run_for(120_000)
+        expect(dashboard.main).to_contain_text(re.compile(r"Looks just now\s*[\d.]+ a minute"))
+        assert asked == [403]
+        expect(dashboard.main).not_to_contain_text("Audit trail")
+        expect(page.get_by_role("alert")).to_have_count(0)
 
 
 def test_what_is_away_is_told(dashboard: Dashboard) -> None:

@@ -194,6 +194,15 @@ class TestAccessibility:
         themed.page.keyboard.press("Escape")
         assert {place: each for place, each in found.items() if each} == {}
 
+    def test_nor_in_what_administrators_see(
+        self, themed: Dashboard, nasty: str, overseer: str
+    ) -> None:
+        themed.page.goto(f"{themed.box.url}/ui/#/service")
+        themed.sign_in(overseer)
+        trail = themed.page.get_by_role("region", name="Audit trail")
+        expect(trail).to_contain_text(nasty)
+        assert serious(themed) == []
+
     def test_the_keyboard_is_enough(self, dashboard: Dashboard, nasty: str) -> None:
         page = dashboard.page
         page.goto(f"{dashboard.box.url}/ui/")

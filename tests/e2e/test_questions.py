@@ -86,7 +86,7 @@ def fill(callers: list[Api]) -> list[tuple[Api, str]]:
 def paths(batch_id: str, caller: Api) -> list[str]:
     job = caller.job(batch_id)
     known = {"batch_id": batch_id, "job_id": job["job_id"], "log_id": job["log_id"] or "none",
-             "tool_id": "probe", "file": "start.js"}  # fmt: skip
+             "tool_id": "probe", "file": "start.js", "key_id": "none"}  # fmt: skip
     return [each.path.format(**known) for each in OPERATIONS if each.method == "GET"]
 
 

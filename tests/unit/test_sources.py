@@ -101,3 +101,4 @@ def test_looks_are_counted_answered_or_not(asking: Asking) -> None:
     asking.slurm.slurmctld_down = True
     asking.tick(set())
     assert asking.health.looks == 2
+    assert len(asking.health.last_looks()) == 2

@@ -1,4 +1,4 @@
-"""The service itself: how it is, and what it can do. No credentials needed."""
+"""The service itself: how it is, and what it can do. Only the whole of it needs credentials."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from functools import cache
 
 import falcon
 
-from slurmbatch.api import problems, render
+from slurmbatch.api import problems, render, views
 from slurmbatch.api.ports import Readiness
-from slurmbatch.api.resources import Readable
+from slurmbatch.api.resources import OfBatches, Readable
 from slurmbatch.errors import Unavailable
 
 
@@ -39,6 +39,13 @@ class Ready(Readable):
         problem = problems.problem(req, kind, "The service is not able to work just now.")
         retry = {"Retry-After": str(problems.RETRY_AFTER)}
         problems.send(resp, {**problem, **{k: report[k] for k in report.keys() - problem}}, retry)
+
+
+class Whole(OfBatches):
+    """/service: all of it at one look, for administrators."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        render.send_one(req, resp, views.service(self._batches.overview(req.context.caller)))
 
 
 class Document(Readable):

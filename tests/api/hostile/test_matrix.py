@@ -44,6 +44,7 @@ MATRIX: dict[tuple[str, str], tuple[int, ...]] = {
     ("POST", "/keys"): MAKE,
     ("GET", "/keys/{key_id}"): (200, 404, 404, 404, 200, 401, 401, 401),
     ("DELETE", "/keys/{key_id}"): CHANGE_OWN,
+    ("GET", "/service"): (403, 403, 200, 403, 403, 401, 401, 401),
     ("GET", "/healthz"): OPEN,
     ("GET", "/readyz"): OPEN,
     ("GET", "/openapi.json"): OPEN,
