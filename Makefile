@@ -39,8 +39,7 @@ demo-down: ## End the demo and remove all of it
 	@.ci/demo down
 
 test: lint ## Lint, types, layering, and all tests
-	$(BIN)/pytest --ignore=tests/benchmarks
-	@.ci/test-versions short
+	@$(BIN)/python .ci/test
 
 test-versions: ready-dev ## All tests that need a real Slurm, on each version of it that people run
 	@.ci/test-versions full
