@@ -133,6 +133,11 @@ class Judge:
             told = "(CANCELLED" in reason or "(NODE_FAIL" in reason
         return told and not by_us
 
+    def _was_killed(self, job: dict[str, Any]) -> bool:
+        """Whether it has noted that a signal ended it, which Slurm does not know after a crash."""
+        noted = "as it noted itself" in job["reason"]
+        return self._crashed and noted and job["exit_code"] in (128 + 9, 128 + 15)
+
     def _may_be_lost(self, job: dict[str, Any]) -> bool:
         """Whether one that has not run is told as lost by right. With claims, only one that Slurm
         ended between its claim and the first thing that its tool did: nobody can tell that from one
@@ -149,6 +154,8 @@ class Judge:
             return whole and code == 0
         if kind == "EXIT":
             said = _CODE.search(job["reason"])
+            if self._was_killed(job):
+                return bool(trace.starts) and not whole
             return whole and said is not None and int(said[1]) == code == job["exit_code"]
         if kind == "CANCELLED":
             asked = min(posted.cancel_asked_at, posted.delete_asked_at)

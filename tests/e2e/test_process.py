@@ -238,7 +238,9 @@ def shared(**changes: object) -> str:
 
 
 def public(**changes: object) -> str:
-    claims = {"iss": "https://public.example", "username": "bob", **lasting(), **changes}
+    claims = {
+        "iss": "https://public.example", "sub": "4711", "username": "bob", **lasting(), **changes
+    }  # fmt: skip
     return jwt.encode(claims, RSA, "RS256")
 
 
