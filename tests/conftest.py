@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from slurmbatch import journal
 from slurmbatch.sandbox import Sandbox
 from slurmbatch.sandbox.build import ROOT_VARIABLE
 
@@ -77,6 +79,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def on_any_slurm(item: pytest.Item) -> bool:
     """Whether the test is about a real Slurm, and not about the installed one alone."""
     return item.get_closest_marker("slurm") is not None and not item.get_closest_marker("installed")
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """What the service says while a test runs."""
+    stream = io.StringIO()
+    journal.configure("info", stream)
+    yield stream
+    journal.configure("info")
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,6 @@ import falcon
 import pytest
 from falcon import testing
 
-from slurmbatch import journal
 from slurmbatch.api import create_app
 from tests.api.fakes import FakeBatches, FakeIdentity, FakeKeyring, FakeReadiness
 
@@ -105,11 +102,3 @@ def api(
         draining=lambda: bool(drain),
     )  # fmt: skip
     return Api(app)
-
-
-@pytest.fixture
-def log() -> Iterator[io.StringIO]:
-    stream = io.StringIO()
-    journal.configure("info", stream)
-    yield stream
-    journal.configure("info")

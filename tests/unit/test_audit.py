@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from slurmbatch import journal
 from slurmbatch.batches import Batches
 from slurmbatch.batches.others import ONCE_IN
 from slurmbatch.cli import main
@@ -90,14 +89,6 @@ def site(tmp_path: Path) -> Iterator[Site]:
     batches = _batches(load(file), store, FakeSlurm(), Health(), Doorbell())
     yield Site(file, store, batches)
     store.close()
-
-
-@pytest.fixture
-def log() -> Iterator[io.StringIO]:
-    stream = io.StringIO()
-    journal.configure("info", stream)
-    yield stream
-    journal.configure("info")
 
 
 class TestWhatIsKept:

@@ -7,7 +7,6 @@ import hashlib
 import hmac
 import io
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,7 +20,6 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from slurmbatch import journal
 from slurmbatch.errors import StoreUnavailable, Unauthenticated
 from slurmbatch.identity import USER_ID, Identity, new_key
 from slurmbatch.model import ApiKey, Caller
@@ -78,14 +76,6 @@ def keys() -> FakeKeys:
 @pytest.fixture
 def identity(keys: FakeKeys) -> Identity:
     return Identity(keys, (SHARED, PUBLIC, CURVE), clock=lambda: NOW)
-
-
-@pytest.fixture
-def log() -> Iterator[io.StringIO]:
-    stream = io.StringIO()
-    journal.configure("info", stream)
-    yield stream
-    journal.configure("info")
 
 
 def claims(**changes: Any) -> dict[str, Any]:

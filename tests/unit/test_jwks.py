@@ -19,7 +19,6 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from slurmbatch import journal
 from slurmbatch.config.keysets import KeySet
 from slurmbatch.errors import Unauthenticated, Unavailable
 from slurmbatch.identity import Identity, fetch
@@ -108,14 +107,6 @@ class World:
 @pytest.fixture
 def world() -> World:
     return World(published(k1=FIRST))
-
-
-@pytest.fixture
-def log() -> Iterator[io.StringIO]:
-    stream = io.StringIO()
-    journal.configure("info", stream)
-    yield stream
-    journal.configure("info")
 
 
 class TestWhichKey:
