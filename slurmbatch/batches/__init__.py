@@ -356,11 +356,10 @@ class Batches:
 
         `user`: those of somebody else, for administrators. Raises Malformed, Forbidden.
         """
-        if after is not None and not is_id(after):
-            raise Malformed("after: expected the id of a batch.")
+        whose, most = self._page(caller, user, limit, after)
         found = self._store.batches.list(
-            self._others.listed(caller, user),
-            limit=None if limit is None else limit + 1,
+            whose,
+            limit=most,
             after=after,
             status=status,
             tool_id=tool_id,
@@ -370,6 +369,14 @@ class Batches:
         if limit is None or len(marked) <= limit:
             return marked, None
         return marked[:limit], marked[limit - 1].batch_id
+
+    def _page(
+        self, caller: Caller, user: str | None, limit: int | None, after: str | None
+    ) -> tuple[str, int | None]:
+        """Whose batches, and how many: one more tells whether there is a next page."""
+        if after is not None and not is_id(after):
+            raise Malformed("after: expected the id of a batch.")
+        return self._others.listed(caller, user), None if limit is None else limit + 1
 
     def list_etag(
         self,
@@ -383,11 +390,10 @@ class Batches:
         user: str | None = None,
     ) -> str:
         """Changes with whatever `list` gives, without reading more than that."""
-        if after is not None and not is_id(after):
-            raise Malformed("after: expected the id of a batch.")
+        whose, most = self._page(caller, user, limit, after)
         found = self._store.batches.versions(
-            self._others.listed(caller, user),
-            limit=None if limit is None else limit + 1,
+            whose,
+            limit=most,
             after=after,
             status=status,
             tool_id=tool_id,
