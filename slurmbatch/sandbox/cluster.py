@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import slurmbatch
-from slurmbatch.sandbox import build
+from slurmbatch.sandbox import build, quirks
 from slurmbatch.sandbox.components import (
     Component,
     Daemon,
@@ -32,7 +32,7 @@ from slurmbatch.sandbox.root import Root
 from slurmbatch.sandbox.supervise import ComponentStatus, Supervisor
 
 KEY_VARIABLE = "SLURMBATCH_API_KEY"
-DAEMON_STOPS_WITHIN = 15.0
+STOPS_WITHIN = 15.0
 KILLED_WITHIN = 10.0
 
 
@@ -168,7 +168,7 @@ class Sandbox:
 
     def stop_daemon(self) -> None:
         """Ends slurmbatch as its service manager would."""
-        self._processes.stop(self.paths.pid_file(Daemon.name), DAEMON_STOPS_WITHIN)
+        self._processes.stop(self.paths.pid_file(Daemon.name), STOPS_WITHIN)
 
     # --- inside ------------------------------------------------------------------------------
 
@@ -204,9 +204,18 @@ class Sandbox:
         supervisor.start([slurmdbd])
         register(supervisor.site, ACCOUNT)
         supervisor.start([slurmctld])
+        self._make_killable(supervisor, slurmctld)
         supervisor.start(nodes)
         if not self.paths.env.exists():
             self._write_env(None)
+
+    def _make_killable(self, supervisor: Supervisor, slurmctld: Component) -> None:
+        """A new one that could not start again after a kill is ended and started once in peace."""
+        version = build.version_of(supervisor.site.programs["slurmctld"])
+        written = self.paths.slurmctld_state / quirks.USAGE
+        if quirks.needs_usage(version) and not written.exists():
+            supervisor.processes.stop(slurmctld.pid_file, STOPS_WITHIN)
+            supervisor.start([slurmctld])
 
     def _supervisor(self) -> Supervisor:
         python_path = str(Path(slurmbatch.__file__).resolve().parent.parent)

@@ -48,7 +48,7 @@ AuthInfo=socket={paths.munge_socket}
 CredType=cred/munge
 AccountingStoragePass={paths.munge_socket}
 {_tokens(paths, plan)}
-StateSaveLocation={root}/state/slurmctld
+StateSaveLocation={paths.slurmctld_state}
 SlurmdSpoolDir={root}/spool/%n
 SlurmctldPidFile={paths.pid_file("slurmctld")}
 SlurmdPidFile={paths.pid_file("slurmd-%n")}

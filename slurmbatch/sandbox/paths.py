@@ -92,6 +92,10 @@ class Paths:
         return self.root / "etc/mariadb-init.sql"
 
     @property
+    def slurmctld_state(self) -> Path:
+        return self.root / "state/slurmctld"
+
+    @property
     def env(self) -> Path:
         return self.root / "env"
 

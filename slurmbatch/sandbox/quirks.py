@@ -27,6 +27,11 @@ QUIRKS = (
     ),
 )
 
+# A slurmctld that is killed before it has once written how much has been used, as it does after
+# some minutes and at its end, does not start again: "fatal: No Assoc usage file".
+NEEDS_USAGE_SINCE = (26, 5)
+USAGE = "assoc_usage"
+
 
 def parse_version(printed: str) -> Version:
     """The version in what `slurmctld -V` printed, such as "slurm-wlm 22.05.8"."""
@@ -39,3 +44,8 @@ def parse_version(printed: str) -> Version:
 def extra_files(version: Version) -> dict[str, str]:
     """Names and contents of the files that this version needs beside slurm.conf."""
     return {quirk.file: quirk.text for quirk in QUIRKS if version >= quirk.since}
+
+
+def needs_usage(version: Version) -> bool:
+    """Whether slurmctld, once killed, starts again only if it finds what it has written before."""
+    return version >= NEEDS_USAGE_SINCE
