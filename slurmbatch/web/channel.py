@@ -329,7 +329,11 @@ class Channel(HTTPChannel):
 
     def handle_close(self) -> None:
         super().handle_close()
-        self.wake()
+        # Nothing can be put aside any more. waitress may hold the lock for requests here, which
+        # must not be asked for in vain: it finds out that a client has gone while it tells it
+        # to go on (`Expect: 100-continue`).
+        if self._aside is not None:
+            self.wake()
 
     def _take_up(self) -> None:
         with self.requests_lock, self.outbuf_lock:

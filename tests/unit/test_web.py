@@ -6,6 +6,7 @@ import http.client
 import json
 import resource
 import socket
+import struct
 import threading
 import time
 from collections import Counter
@@ -463,6 +464,23 @@ def test_who_closes_his_side_after_the_request_is_answered() -> None:
         time.sleep(0.2)
         app.go_on.set()
         assert client.recv(100).startswith(b"HTTP/1.1 200")
+
+
+def test_who_goes_before_he_is_told_to_go_on_holds_up_nobody() -> None:
+    with (
+        serving(App()) as (web, port),
+        socket.create_connection(("127.0.0.1", port), timeout=10) as client,
+    ):
+        client.sendall(b"GET /batches HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(1000).startswith(b"HTTP/1.1 200")
+        busy, go_on = threading.Event(), threading.Event()
+        web._server.trigger.pull_trigger(lambda: (busy.set(), go_on.wait(20)))
+        assert busy.wait(20)
+        client.sendall(b"POST /x HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()  # with a reset: there is something to be read, and nobody to write to
+        go_on.set()
+        assert get(port, "/batches/x") == b"ok"
 
 
 def test_a_taken_port_is_told_as_such() -> None:
