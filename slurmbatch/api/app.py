@@ -7,8 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import falcon
-
 from slurmbatch.api import middleware, operations, problems
 from slurmbatch.api.ports import Batches, Identity, Keyring, Readiness
 from slurmbatch.api.rates import Rate
@@ -21,7 +19,7 @@ from slurmbatch.api.resources.notifications import NotificationList
 from slurmbatch.api.resources.reasons import ReasonList
 from slurmbatch.api.resources.service import Document, Health, Ready, Whole
 from slurmbatch.api.resources.static import Index, Parts, WithSlash
-from slurmbatch.api.unchanged import App
+from slurmbatch.api.unchanged import App, Unchanged
 from slurmbatch.model import Caller
 from slurmbatch.spool import Spool
 
@@ -39,7 +37,7 @@ def create_app(
     spool_dir: Path | None = None,
     requests_per_minute: Callable[[str], int | None] = lambda _: None,
     refused: Callable[[str], None] | None = None,
-) -> falcon.App[falcon.Request, falcon.Response]:
+) -> App:
     """The whole HTTP side. `spool_dir` is where large bodies wait to be checked.
 
     `draining` says that the service goes down and lets go of connections. It then takes no new
@@ -58,7 +56,7 @@ def create_app(
         Rate(requests_per_minute),
         middleware.KnownParameters(operations.query_names()),
     ]
-    app = App(batches, identity, lambda: not draining(), seen, middleware=around)
+    app = App(Unchanged(batches, identity, lambda: not draining(), seen), middleware=around)
     # For bodies without a type of their own, which are the empty ones: no JSON is to be expected.
     app.resp_options.default_media_type = "text/plain; charset=utf-8"
     problems.install(app)

@@ -105,10 +105,12 @@ class Batches(Protocol):
 
 class Identity(Protocol):
     """Tells who a caller is. `authenticate` raises Unauthenticated, and logs why; `known` gives
-    None, and says nothing."""
+    None, and says nothing. So does `by_key`, and for all but API keys that are no
+    administrator's: it waits for nothing and nobody."""
 
     def authenticate(self, header: str | None) -> Caller: ...
     def known(self, header: str | None) -> Caller | None: ...
+    def by_key(self, header: str | None) -> Caller | None: ...
 
 
 class Keyring(Protocol):

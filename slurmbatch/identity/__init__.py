@@ -67,6 +67,18 @@ class Identity:
         except Refused:
             return None
 
+    def by_key(self, header: str | None) -> Caller | None:
+        """The same for API keys only, and none of an administrator's, whose groups may have to be
+        looked up: one read of the database, which nothing has to be waited for."""
+        found = _key_in(header or "")
+        if found is None:
+            return None
+        try:
+            caller = apikeys.caller_of(self._store, *found, self._clock(), self._uses)
+        except Refused:
+            return None
+        return None if caller.is_admin else caller
+
     def _caller(self, header: str) -> Caller:
         caller = self._by_credential(header)
         # A credential that is good for it makes nobody an administrator.
@@ -75,14 +87,24 @@ class Identity:
         return caller
 
     def _by_credential(self, header: str) -> Caller:
-        scheme, _, rest = header.strip(" \t").partition(" ")
-        bearer = scheme.lower() == "bearer"
-        credential = rest.strip(" \t") if bearer else scheme
-        if scheme.lower() == "munge":
-            return self._munge.caller_of(rest.strip(" \t"))
-        found = apikeys.parse(credential)
-        if found and (bearer or not rest):
+        found = _key_in(header)
+        if found:
             return apikeys.caller_of(self._store, *found, self._clock(), self._uses)
-        if not bearer:
+        scheme, credential = _parts(header)
+        if scheme == "munge":
+            return self._munge.caller_of(credential)
+        if scheme != "bearer":
             raise Refused("neither an API key, a Bearer token nor a munge credential")
         return self._tokens.caller_of(credential, self._clock())
+
+
+def _parts(header: str) -> tuple[str, str]:
+    """The scheme, in small letters, and what comes after it."""
+    scheme, _, rest = header.strip(" \t").partition(" ")
+    return scheme.lower(), rest.strip(" \t")
+
+
+def _key_in(header: str) -> tuple[str, str] | None:
+    """The id and the secret of an API key, which stands alone, or after `Bearer`."""
+    scheme, credential = _parts(header)
+    return apikeys.parse(credential if scheme == "bearer" else header.strip(" \t"))

@@ -1,7 +1,8 @@
 """waitress, tuned for this work: many short reads that must not wait behind slow answers.
 
 `lanes` gives what is short, what is long and what changes something threads of their own; `channel`
-sees to it that none of them waits for a client; `waiting`, that none waits for something to happen.
+sees to it that none of them waits for a client, and that what can be told at once needs none of
+them; `answer` is what they make; `waiting` sees to it that none waits for something to happen.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from waitress.server import TcpWSGIServer
 from slurmbatch.config import Server
 from slurmbatch.errors import SettingsError
 from slurmbatch.journal import get
-from slurmbatch.web.channel import Channel, resumable
+from slurmbatch.web.answer import resumable
+from slurmbatch.web.channel import AtOnce, Channel
 from slurmbatch.web.lanes import Lanes, Waits
 from slurmbatch.web.waiting import Cut, Pause, Wait, Waiting, may_go_on, may_wait
 
@@ -58,8 +60,10 @@ class Web:
         server: Server,
         waits: Waits | None = None,
         listener: socket.socket | None = None,
+        at_once: AtOnce | None = None,
     ) -> None:
-        """`listener` is a socket that listens already; left out, the settings say where to."""
+        """`listener` is a socket that listens already; left out, the settings say where to.
+        `at_once` is asked, in the event loop, before the application is in a thread."""
         limit = min(server.connection_limit, _allow_files(server.connection_limit))
         self._socket = listener or listen("server", server.host, server.port)
         waits = waits or Waits()
@@ -67,6 +71,7 @@ class Web:
         self._waiting = Waiting(max(1, limit // _SHARE), waits)
         self._server = _make_server(app, server, self._socket, limit, self._lanes)
         self._server.waiting = self._waiting
+        self._server.at_once = at_once
         self.url = _url(self._socket)
 
     def start(self) -> None:
@@ -107,6 +112,18 @@ class _Server(TcpWSGIServer):
     active_channels: Any
     waiting: Waiting
     trigger: Any
+    at_once: AtOnce | None = None
+    _loop = 0  # the thread of the event loop
+
+    def run(self) -> None:
+        self._loop = threading.get_ident()
+        super().run()
+
+    def add_task(self, task: Any) -> None:
+        """Told by the event loop of a request that has come, and by a thread of the next one."""
+        asks = self.at_once is not None and threading.get_ident() == self._loop
+        if not (asks and task.answers_at_once()):
+            super().add_task(task)
 
     def getsockname(self) -> tuple[str, Any]:
         if self.family == socket.AF_UNIX:

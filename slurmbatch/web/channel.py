@@ -3,174 +3,32 @@
 waitress lets the thread that makes an answer wait, without a limit, while the client has not taken
 what is there of it already. Here such an answer is put aside instead, with no thread, and taken up
 again once the client has read on. An answer of many parts is put aside, too, when others wait for
-its thread: they take turns, a part each. And so is one that waits for something to happen.
+its thread: they take turns, a part each. And so is one that waits for something to happen. What can
+be told without waiting for anything needs no thread at all: see `AtOnce`.
 """
 
 from __future__ import annotations
 
-import json
-import secrets
 import socket
 import time
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from waitress.channel import ClientDisconnected, HTTPChannel
-from waitress.task import ErrorTask, WSGITask
-from waitress.utilities import build_http_date
 
-from slurmbatch.journal import get
-from slurmbatch.web.waiting import Cut, Pause, Wait, Waiting, put
+from slurmbatch.web.answer import Answer, Refusal, head
+from slurmbatch.web.waiting import Pause, Wait, Waiting
 
-_log = get("web")
-_IN_ONE_PIECE = 64 * 1024
-_TASK = "slurmbatch.task"
+# Gives the status and the headers of an answer without a body, where that can be told without
+# waiting for anything, from a request's method, path, query, and headers, which are named as WSGI
+# has them but for `HTTP_`. None: a thread is needed.
+AtOnce = Callable[[str, str, str, Mapping[str, str]], tuple[str, list[tuple[str, str]]] | None]
 # The least bytes a second of a request that takes longer than a client may be silent.
 _LEAST_RATE = 1024
 # For how long, at the end, a request is waited for on a connection that has just been taken, and
 # the rest of one that has begun to arrive.
 _FIRST_REQUEST, _REST_OF_REQUEST = 1.0, 2.0
-
-
-class _Body:
-    """A body of many parts, given in turns: each turn is an iteration of its own."""
-
-    def __init__(self, parts: Iterable[bytes], answer: _Answer) -> None:
-        self._whole = parts
-        self._parts = iter(parts)
-        self._answer = answer
-        self._begins = self._paused = False
-
-    def __iter__(self) -> Iterator[bytes]:
-        self._begins, self._paused = True, False
-        return self
-
-    def __next__(self) -> bytes:
-        if not self._begins and self._answer.channel.is_turn_over():
-            self._paused = True
-            raise Pause
-        self._begins = False
-        try:
-            return next(self._parts)
-        except Pause:
-            self._answer.write(b"")  # the headers, at least: the rest may be long in coming
-            self._paused = True
-            raise
-        except Cut as cut:
-            raise ClientDisconnected from cut  # which ends the connection, and no more than that
-
-    def close(self) -> None:
-        """Called at the end of every turn, it waits for that of the last one."""
-        if not self._paused:
-            self.drop()
-
-    def drop(self) -> None:
-        whole, self._whole, self._parts = self._whole, (), iter(())
-        close = getattr(whole, "close", None)
-        if close is not None:
-            close()
-
-
-def resumable(app: Any) -> Any:
-    """The application, whose bodies of many parts are gone on with when it is asked again."""
-
-    def again(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        task: _Answer = environ[_TASK]
-        if task.body is None:
-            parts: Iterable[bytes] = app(environ, start_response)
-            if isinstance(parts, list):
-                return parts
-            task.body = _Body(parts, task)
-        return task.body
-
-    return again
-
-
-class _Answer(WSGITask):
-    """An answer that keeps the connection also where it has no body, such as a 304.
-
-    waitress closes it after each answer without a Content-Length, which one without a body may not
-    have (RFC 9112, 6.3: it ends with its headers). And headers are made in less time, and go with
-    a short body in one piece: for the answers that are asked for most, that is a good part of all.
-    """
-
-    channel: Any
-    request: Any  # declared as no more than it has in common with an error
-    body: _Body | None = None
-
-    def set_close_on_finish(self) -> None:
-        wishes = self.request.headers.get("CONNECTION", "").lower()
-        if self.wrote_header or self.has_body or self.version != "1.1" or wishes == "close":
-            super().set_close_on_finish()
-
-    def build_response_header(self) -> bytes:
-        usual = (
-            self.version == "1.1" and not self.close_on_finish
-            and "CONNECTION" not in self.request.headers
-            and (self.content_length is not None or not self.has_body)
-        )  # fmt: skip
-        if not usual:
-            return super().build_response_header()
-        # Nobody but waitress sets Date and Server; a Content-Length is there, or not due.
-        lines = [f"{_named(name)}: {value}" for name, value in self.response_headers]
-        date = _date(int(self.start_time))
-        text = "\r\n".join((f"HTTP/1.1 {self.status}", *lines, f"Date: {date}\r\n\r\n"))
-        return text.encode("latin-1")
-
-    def write(self, data: bytes) -> None:
-        whole = self.complete and not self.wrote_header and self.content_length == len(data)
-        if not whole or not self.has_body or not 0 < len(data) <= _IN_ONE_PIECE:
-            super().write(data)
-            return
-        header = self.build_response_header()
-        self.wrote_header, self.content_bytes_written = True, len(data)
-        self.channel.write_soon(header + data)
-
-    def get_environment(self) -> dict[str, Any]:
-        environ: dict[str, Any] = super().get_environment()
-        environ[_TASK] = self
-        put(environ, self.channel.server.waiting)
-        return environ
-
-
-@lru_cache(maxsize=128)
-def _named(header: str) -> str:
-    """A header's name as it is usually written."""
-    return "-".join(part.capitalize() for part in header.split("-"))
-
-
-@lru_cache(maxsize=2)
-def _date(second: int) -> str:
-    return str(build_http_date(second))
-
-
-class _Refusal(ErrorTask):
-    """What waitress itself refuses, such as a body over every limit, as a problem like all others.
-
-    The connection is closed after it, since where the next request begins is not known.
-    """
-
-    request: Any
-
-    def execute(self) -> None:
-        error, request_id = self.request.error, secrets.token_hex(8)
-        problem = {
-            "type": "about:blank", "title": error.reason, "status": error.code,
-            "detail": error.body, "instance": getattr(self.request, "path", ""),
-            "request_id": request_id,
-        }  # fmt: skip
-        body = json.dumps(problem).encode()
-        self.status = f"{error.code} {error.reason}"
-        self.response_headers = [
-            ("Content-Type", "application/problem+json"), ("X-Request-Id", request_id),
-            ("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-store"),
-        ]  # fmt: skip
-        self.set_close_on_finish()
-        self.content_length = len(body)
-        _log.info("request refused unread", status=error.code, why=error.body,
-                  request_id=request_id)  # fmt: skip
-        self.write(body)
 
 
 class Channel(HTTPChannel):
@@ -183,19 +41,19 @@ class Channel(HTTPChannel):
 
     server: Any  # whose dispatcher is `Lanes`
     requests_lock: Any
-    error_task_class = _Refusal
+    error_task_class = Refusal
     _aside: Any = None  # the requests meanwhile; set and taken with both locks held
     _is_parked = False  # whether it is aside until something happens, and not until there is room
     _has_more = False  # of the client's, unread: what it wants next, while this answer waits
-    _answer: _Answer | None = None  # the one that is being made
-    _begun: _Answer | None = None  # what was put aside in the middle
+    _answer: Answer | None = None  # the one that is being made
+    _begun: Answer | None = None  # what was put aside in the middle
     _served = False  # whether there was a request at all
     _began, _arrived = 0.0, 0  # of the request that is on its way
 
-    def task_class(self, _channel: object, request: Any) -> _Answer:  # type: ignore[override]
+    def task_class(self, _channel: object, request: Any) -> Answer:  # type: ignore[override]
         """What is to serve the request, each time that waitress does."""
         begun, self._begun = self._begun, None
-        self._answer = begun or _Answer(self, request)
+        self._answer = begun or Answer(self, request)
         return self._answer
 
     def is_busy(self) -> bool:
@@ -293,6 +151,40 @@ class Channel(HTTPChannel):
         """Where waitress waits for the client. Nothing to do: see `service`."""
 
     # --- in the event loop ----------------------------------------------------------------------
+
+    def answers_at_once(self) -> bool:
+        """Whether the request that has just come has been answered, with no need of a thread.
+
+        waitress holds the lock for requests. No thread has anything to do with this connection
+        just now, and all answers to earlier requests have been sent.
+        """
+        request = self.requests[0]
+        answer = self._told_at_once(request) if self._is_plain(request) else None
+        if answer is None:
+            return False
+        self.requests, self._served = [], True
+        with suppress(ClientDisconnected):
+            self.write_soon(answer)
+        if self.total_outbufs_len:
+            # The rest of it lies in a buffer that grows until it is let go of: as after `service`.
+            self.current_outbuf_count = self.adj.outbuf_high_watermark
+        return True
+
+    def _is_plain(self, request: Any) -> bool:
+        """Whether the request is a whole one, has no body, and wishes nothing of the connection."""
+        return not (
+            request.error or request.version != "1.1" or request.body_rcv is not None
+            or self.total_outbufs_len or "CONNECTION" in request.headers
+            or "EXPECT" in request.headers
+        )  # fmt: skip
+
+    def _told_at_once(self, request: Any) -> bytes | None:
+        at_once: AtOnce = self.server.at_once
+        try:
+            told = at_once(request.command, request.path, request.query, request.headers)
+            return None if told is None else head(*told, time.time())
+        except Exception:
+            return None  # it will be told the usual way
 
     def is_parked(self) -> bool:
         """Whether it waits for something to happen, and has sent all that there is until then."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import falcon
 import pytest
 from falcon import testing
 
 from slurmbatch.api import create_app
+from slurmbatch.api.unchanged import App
 from tests.api.fakes import FakeBatches, FakeIdentity, FakeKeyring, FakeReadiness
 
 MAX_BODY = 64 * 1024
@@ -23,7 +23,7 @@ PROBLEM = ["type", "title", "status", "detail", "instance", "request_id"]
 class Api:
     """Asks the application as a user; checks what every single response must have."""
 
-    app: falcon.App[falcon.Request, falcon.Response]
+    app: App
     user: str | None = "anna"
     headers: dict[str, str] = field(default_factory=dict)
 

@@ -384,6 +384,10 @@ class FakeIdentity:
         except Unauthenticated:
             return None
 
+    def by_key(self, header: str | None) -> Caller | None:
+        caller = self.known(header)
+        return None if caller is None or caller.is_admin else caller
+
 
 @dataclass
 class FakeReadiness:

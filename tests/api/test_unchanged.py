@@ -9,7 +9,7 @@ from falcon import testing
 
 from slurmbatch import journal
 from slurmbatch.api import create_app
-from slurmbatch.api.unchanged import App
+from slurmbatch.api.unchanged import Unchanged
 from slurmbatch.errors import StoreUnavailable
 from tests.api.conftest import Api
 from tests.api.fakes import FakeBatches, FakeIdentity, FakeKeyring, FakeReadiness
@@ -23,7 +23,7 @@ def path(batches: FakeBatches) -> str:
 def both_ways(api: Api, monkeypatch: pytest.MonkeyPatch, *asked: Any, **options: Any) -> Any:
     """The answer, which is the same without the shortcut but for the request's id."""
     with monkeypatch.context() as without:
-        without.setattr(App, "_unchanged", lambda *_: None)
+        without.setattr(Unchanged, "_told", lambda *_: None)
         usual = api.ask(*asked, **options)
     quick = api.ask(*asked, **options)
     assert quick.status_code == usual.status_code

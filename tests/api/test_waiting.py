@@ -39,7 +39,8 @@ class Site:
             self.port = int(probe.getsockname()[1])
         self.batches = batches
         self.waits = Waits()
-        self.web = Web(api.app, Server(port=self.port, **settings), self.waits)
+        at_once = api.app.unchanged.at_once
+        self.web = Web(api.app, Server(port=self.port, **settings), self.waits, at_once=at_once)
         self.web.start()
         self.is_up = True
 

@@ -22,7 +22,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from slurmbatch.errors import StoreUnavailable, Unauthenticated
 from slurmbatch.identity import USER_ID, Identity, new_key
-from slurmbatch.model import ApiKey, Caller
+from slurmbatch.identity.munge import Munge
+from slurmbatch.identity.tokens import Tokens
+from slurmbatch.model import ApiKey, Caller, Scope
 
 NOW = 1_800_000_000.0
 SECRET = b"0123456789abcdef0123456789abcdef"
@@ -393,6 +395,40 @@ def test_a_database_that_is_down_is_no_wrong_key() -> None:
     _, key = new_key("anna", None, NOW)
     with pytest.raises(StoreUnavailable):
         Identity(Down()).authenticate(key)
+
+
+class TestByKey:
+    """Where nothing may be waited for."""
+
+    @pytest.mark.parametrize("form", ["{}", "Bearer {}", "bearer {}", " {} "])
+    def test_a_key_is_whose_it_is(self, identity: Identity, keys: FakeKeys, form: str) -> None:
+        header = form.format(make_key(keys))
+        assert identity.by_key(header) == identity.authenticate(header)
+
+    def test_one_that_is_good_for_nothing_is_nobody_s_and_not_told_of(
+        self, identity: Identity, keys: FakeKeys, log: io.StringIO
+    ) -> None:
+        key = make_key(keys)
+        for wrong in (
+            key[:-1], f"Basic {key}", f"{key} x", new_key("anna", None, NOW)[1],
+            make_key(keys, expires_at=NOW), make_key(keys, revoked_at=NOW - 1), "", None,
+        ):  # fmt: skip
+            assert identity.by_key(wrong) is None
+        assert log.getvalue() == ""
+
+    def test_nobody_is_asked_for_anything_but_keys(
+        self, keys: FakeKeys, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def never(*_: object) -> Any:
+            raise AssertionError
+
+        for each in (Tokens, Munge):
+            monkeypatch.setattr(each, "caller_of", never)
+        identity = Identity(keys, (SHARED,), lambda: NOW, is_admin=never)
+        assert identity.by_key(f"Bearer {GOOD_TOKEN}") is None
+        assert identity.by_key("munge MUNGE:AwQDAAA=:") is None
+        assert identity.by_key(make_key(keys, scopes=frozenset(Scope))) is None
+        assert keys.asked != []
 
 
 def test_the_log_has_the_reason_and_no_credential(

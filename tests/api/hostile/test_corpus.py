@@ -30,7 +30,8 @@ class Served:
     def __init__(self, site: Site) -> None:
         self.site = site
         server = Server(port=free_port(), max_body_bytes=MAX_BODY)
-        self.port, self.web = server.port, Web(site.app, server)
+        self.port = server.port
+        self.web = Web(site.app, server, at_once=site.app.unchanged.at_once)
         self.web.start()
         self._look = sqlite3.connect(site.path)
         self.look()
