@@ -246,13 +246,13 @@ class Site:
 
     def _make_commands(self) -> None:
         for name in ("squeue", "sacct", "scontrol", "scancel"):
-            (self.root / "bin" / name).symlink_to(_found(name))
+            (self.root / "bin" / name).symlink_to(self._found(name))
         wrapper = self.root / "bin/sbatch"
-        wrapper.write_text(SBATCH.format(root=self.root, sbatch=_found("sbatch")))
+        wrapper.write_text(SBATCH.format(root=self.root, sbatch=self._found("sbatch")))
         wrapper.chmod(0o755)
 
-
-def _found(name: str) -> str:
-    path = shutil.which(name, path=search_path())
-    assert path is not None, f"{name} is not installed"
-    return os.path.realpath(path)
+    def _found(self, name: str) -> str:
+        """The sandbox's own, or the one that is installed."""
+        path = shutil.which(name, path=search_path(first=self.box.bin_dir))
+        assert path is not None, f"{name} is not installed"
+        return os.path.realpath(path)
