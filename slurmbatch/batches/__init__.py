@@ -7,6 +7,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -15,20 +16,22 @@ from slurmbatch import script
 from slurmbatch.accounts import Account, Groups, own_home
 from slurmbatch.accounts import find as find_account
 from slurmbatch.batches import parents
+from slurmbatch.batches.ahead import Ahead, Plan
 from slurmbatch.batches.others import Others, who
 from slurmbatch.batches.overview import overview
 from slurmbatch.batches.resolve import Offer, Resolved, resolve
 from slurmbatch.batches.retry import plan
 from slurmbatch.batches.throttle import shared
 from slurmbatch.batches.trial import Trials
-from slurmbatch.doorbell import Doorbell
-from slurmbatch.drafts import Copy, Drafts
+from slurmbatch.doorbell import Doorbell, Word
+from slurmbatch.drafts import Begun, Copy, Drafts
 from slurmbatch.errors import (
     Fault,
     Invalid,
     Malformed,
     NotFound,
     RefusedBySlurm,
+    SlurmbatchError,
     Unavailable,
 )
 from slurmbatch.health import Health, late_after
@@ -58,6 +61,8 @@ from slurmbatch.places import log_parts
 from slurmbatch.store import Idempotency, NewArray, Store, is_id, new_id, new_tag
 
 DEFAULT_MAX_ARRAY_SIZE = 1001
+# Of a job's place in its script, beside its arguments.
+_BYTES_A_TASK = 64
 # While one of these is down, what is shown may be out of date.
 _SOURCES_OF_STATUS = ("slurmctld", "slurmdbd", "poller")
 # Stands for a home, of which only the length counts until it is known.
@@ -98,6 +103,7 @@ class Batches:
         trials: Trials | None = None,
         groups: Groups | None = None,
         account: Callable[[str], Account] = find_account,
+        ahead: Ahead | None = None,
     ) -> None:
         self._store = store
         self._offer = offer
@@ -107,6 +113,8 @@ class Batches:
         self._clock = clock
         self._began = clock()
         self._trials = trials
+        self._ahead = ahead
+        self._plan = Plan(rules.log_dir, rules.work_dir, rules.claims_dir, offer.filesystems)
         self._groups = groups or Groups()
         self._others = Others(store, clock)
         self._account = account
@@ -175,10 +183,14 @@ class Batches:
         if not self._has_made(caller, idempotency_key):
             self._refuse_while_drained()
         owner = self._owner(caller)
-        batch, resolved, arrays, tasks = self._made(caller, new)
+        batch, resolved = self._meant(caller, new)
         room = self._bounds(caller, resolved.tool)
         idempotency = Idempotency(idempotency_key, body_hash) if idempotency_key else None
-        with self._doorbell.expect(batch.batch_id) as word:
+        alone = self._alone(batch, new)
+        with self._begun(batch, resolved, alone) as begun, self._expect(batch) as word:
+            arrays, tasks = self._cut(batch, resolved, alone)
+            # Before the batch is there: the submitter may come round in the very next moment.
+            _keep(self._doorbell.drafts, resolved.tool, arrays, tasks, begun)
             earlier = self._store.batches.create(
                 batch,
                 fixed_args=resolved.fixed_args,
@@ -197,8 +209,8 @@ class Batches:
                 return self._made_before(caller, earlier, request_id), False
             _log.info("batch accepted", batch_id=batch.batch_id, tool=batch.tool_id,
                       n_jobs=batch.n_jobs, **who(caller, request_id))  # fmt: skip
-            _keep(self._doorbell.drafts, resolved.tool, arrays, tasks)
             self._doorbell.ring()
+            self._make_safe(batch)
             if word is not None:
                 patience = 0.0 if self._health.is_down("slurmctld") else self._rules.submit_wait
                 self._refused(caller, batch.batch_id, word.wait(patience), request_id)
@@ -206,6 +218,17 @@ class Batches:
             return self.get(caller, batch.batch_id), True
         except NotFound:  # deleted by its owner in the meantime; it was made all the same
             return replace(batch, counts={Status.SUBMITTED: batch.n_jobs}), True
+
+    def _make_safe(self, batch: Batch) -> None:
+        """Returns when the batch survives a power cut, for which it is waited while Slurm gets it,
+        held. Raises StoreUnavailable, StoreFull: then it is taken back."""
+        try:
+            self._store.sync()
+        except SlurmbatchError:
+            with suppress(SlurmbatchError):
+                self._store.batches.withdraw(batch.batch_id, self._clock(), also_accepted=True)
+                self._doorbell.ring()
+            raise
 
     def _has_made(self, caller: Caller, key: str | None) -> bool:
         return key is not None and self._store.batches.has_made(caller.user_id, key)
@@ -233,30 +256,58 @@ class Batches:
         if self._trials is None:
             raise Unavailable("There is no dry run here.")
         owner = self._owner(caller)
-        batch, resolved, arrays, _ = self._made(caller, new)
+        batch, resolved = self._meant(caller, new)
+        arrays, _ = self._cut(batch, resolved)
         room = self._bounds(caller, resolved.tool)
         self._store.batches.require_room(room, batch.n_jobs, new.args_bytes)
-        return self._trials.of(
-            batch, resolved, arrays, self._offer.filesystems, self._rules.claims_dir, owner
-        )
+        return self._trials.of(self._plan, batch, resolved, arrays, owner)
 
-    def _made(
-        self, caller: Caller, new: NewBatch
-    ) -> tuple[Batch, Resolved, list[NewArray], Sequence[str]]:
-        """What is to be kept, and its tasks; no tasks where they are too many."""
+    def _meant(self, caller: Caller, new: NewBatch) -> tuple[Batch, Resolved]:
+        """Raises Invalid."""
         resolved, faults = self._resolve(caller, new)
         if resolved is None:
             raise Invalid(faults)
         batch = replace(
             self._batch(caller, resolved), depends_on=new.depends_on, max_parallel=new.max_parallel
         )
+        return batch, resolved
+
+    def _cut(
+        self, batch: Batch, resolved: Resolved, alone: NewArray | None = None
+    ) -> tuple[list[NewArray], Sequence[str]]:
+        """The arrays that are to be kept, and their tasks; no tasks where they are too many.
+
+        `alone` is taken where there is only one. Raises Invalid.
+        """
         tasks = Copy(script.tasks_for(resolved.tool, enumerate(resolved.variable_args)))
-        arrays = self._arrays(batch, resolved, iter(tasks))
-        return batch, resolved, list(shared(arrays, batch.max_parallel)), tasks.kept
+        made = self._arrays(batch, resolved, iter(tasks))
+        if alone is not None and len(made) == 1:
+            return [alone], tasks.kept
+        return list(shared(made, batch.max_parallel)), tasks.kept
+
+    def _alone(self, batch: Batch, new: NewBatch) -> NewArray | None:
+        """The batch's array, where it is known before it is put into words that there is one."""
+        words = new.args_bytes + batch.n_jobs * _BYTES_A_TASK
+        fits = batch.n_jobs <= self._max_tasks() and 2 * words <= self._rules.max_script_bytes
+        if not fits or batch.canary or batch.depends_on:
+            return None
+        whole = NewArray(new_tag(self._store.instance), batch.n_jobs)
+        return next(shared([whole], batch.max_parallel))
+
+    def _begun(
+        self, batch: Batch, resolved: Resolved, alone: NewArray | None
+    ) -> AbstractContextManager[Begun | None]:
+        if self._ahead is None or alone is None or self._rules.persons:
+            return nullcontext()
+        return self._ahead.of(self._plan, batch, resolved, alone)
+
+    def _expect(self, batch: Batch) -> AbstractContextManager[Word | None]:
+        return self._doorbell.expect(batch.batch_id)
 
     def _made_before(self, caller: Caller, batch_id: str, request_id: str = "") -> Batch:
         """The batch of an earlier request, which may wait for Slurm's word on it still: what that
         one is answered holds for this one, too."""
+        self._store.sync()
         with self._doorbell.overhear(batch_id) as word:
             if word is not None:
                 refusal = word.wait(self._rules.submit_wait)
@@ -570,11 +621,14 @@ class Batches:
         return count
 
 
-def _keep(drafts: Drafts, tool: Tool, arrays: Iterable[NewArray], tasks: Sequence[str]) -> None:
+def _keep(
+    drafts: Drafts, tool: Tool, arrays: Iterable[NewArray], tasks: Sequence[str],
+    begun: Begun | None,
+) -> None:  # fmt: skip
     """For what is handed over at once, and so not for what waits at a gate."""
     at = 0
     for array in arrays:
         own = tasks[at : at + array.n_tasks]
         at += array.n_tasks
         if own and not array.gates:
-            drafts.keep(array.tag, tool, own)
+            drafts.keep(array.tag, tool, own, begun)

@@ -96,6 +96,10 @@ class Store:
         with self._db.write() as db:
             db.execute_sql("INSERT OR REPLACE INTO meta VALUES ('checked', strftime('%s', 'now'))")
 
+    def sync(self) -> None:
+        """Returns when all that was written before is on the disk. Raises StoreUnavailable."""
+        self._db.sync()
+
     def close(self) -> None:
         self._db.close()
 

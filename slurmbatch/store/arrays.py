@@ -162,16 +162,26 @@ class Arrays:
 
     def trying(self, pk: int, now: float) -> bool:
         """Before each sbatch: from now on the array may be in Slurm. False: it is none to submit
-        (any more)."""
-        return self._update(pk, (ArrayState.INTENT,), tries=ArrayRow.tries + 1, tried_at=now)
+        (any more).
+
+        Not synced: whatever was there at the start is looked up in Slurm, tried or not.
+        """
+        with self._db.write(synced=False) as db:
+            return bool(db.execute_sql(
+                "UPDATE array SET tries = tries + 1, tried_at = ? WHERE pk = ?"
+                " AND state = 'INTENT'", (now, pk),
+            ).rowcount)  # fmt: skip
 
     def adopt(self, pk: int, slurm_job_id: int) -> None:
         """It is another submission under its name that is the array's."""
         self._update(pk, (ArrayState.HELD,), slurm_job_id=slurm_job_id, throttle_told="")
 
     def accepted(self, pk: int, slurm_job_id: int, now: float, told: str = "") -> None:
-        """Slurm has it, held, under this id; `told`: what it was told of its throttle, if known."""
-        with self._db.write() as db:
+        """Slurm has it, held, under this id; `told`: what it was told of its throttle, if known.
+
+        Not synced: `releasing` is, before any of it can run.
+        """
+        with self._db.write(synced=False) as db:
             done = _set(
                 db, pk, (ArrayState.INTENT,), state=ArrayState.HELD, slurm_job_id=slurm_job_id,
                 submitted_at=now, waiting="", next_try_at=0, throttle_told=told,

@@ -106,15 +106,15 @@ class Batches:
         args_bytes: int = 0,
         uid: int | None = None,
     ) -> str | None:
-        """Keeps the batch, its arrays as intents, and its jobs: all or nothing, on the disk. `uid`:
-        as whom they run; None: as the service.
+        """Keeps the batch, its arrays as intents, and its jobs: all or nothing, and on the disk
+        after the next `sync`. `uid`: as whom they run; None: as the service.
 
         Gives the id of the batch that the idempotency key made before, and then keeps nothing;
         None if this one is new. Raises KeyReused if that one had another body, OverLimit and
         Invalid where it does not fit under the bounds.
         """
         staged = batch.n_jobs > _JOBS_A_TRANSACTION
-        with self._db.write() as db:
+        with self._db.write(synced=staged) as db:
             if idempotency is not None:
                 before = earlier(db, batch.user_id, idempotency)
                 if before is not None:
@@ -187,17 +187,20 @@ class Batches:
             with self._db.write() as db:
                 staging.give_up(db)
 
-    def withdraw(self, batch_id: str, now: float, act: Act | None = None) -> bool:
-        """Takes back a batch that Slurm refused before its maker was answered, key and all.
+    def withdraw(
+        self, batch_id: str, now: float, act: Act | None = None, *, also_accepted: bool = False
+    ) -> bool:
+        """Takes back a batch whose maker has not been answered, key and all, such as one that Slurm
+        has refused.
 
         It goes the way of a deleted one, so that whatever is under way for it is ended. False, and
-        nothing is done, where Slurm has accepted a part of it.
+        nothing is done, where Slurm has accepted a part of it, unless `also_accepted`.
         """
         with self._db.write() as db:
             row = db.execute_sql(
                 "SELECT n_submitted FROM batch WHERE batch_id = ?", (batch_id,)
             ).fetchone()
-            if row is not None and row[0]:
+            if row is not None and row[0] and not also_accepted:
                 return False
             IdempotencyRow.delete().where(IdempotencyRow.batch_id == batch_id).bind(db).execute()
             gone = db.execute_sql(

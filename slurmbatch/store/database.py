@@ -1,8 +1,9 @@
 """One SQLite file: one connection that writes, one per thread that reads.
 
-WAL with synchronous=FULL: what is committed survives a power cut. Only the writer checkpoints, and
-it writes under a lock that other processes (the admin's commands) take too: up to SQLite 3.51.2
-two connections that write and checkpoint at the same moment may corrupt a WAL database.
+WAL with synchronous=FULL: what is committed survives a power cut, unless it is asked to do so only
+once it is synced, too. Only the writer checkpoints, and it writes under a lock that other processes
+(the admin's commands) take too: up to SQLite 3.51.2 two connections that write and checkpoint at
+the same moment may corrupt a WAL database.
 """
 
 from __future__ import annotations
@@ -92,6 +93,7 @@ class Database:
         self._holder = _hold(path) if exclusive else None
         self._write_lock = threading.RLock()
         self._gate = _lock_file(path, ".write")
+        self._log = _Log(path)
         self._commits = 0
         self.on_commit: Callable[[], None] = lambda: None
         self._memory = _Memory()
@@ -124,16 +126,41 @@ class Database:
                 database.close()
         if idle:
             self._gate.close()
+            self._log.close()
             self._write_lock.release()
         if self._holder is not None:
             self._holder.close()
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[peewee.SqliteDatabase]:
+    def write(self, *, synced: bool = True) -> Iterator[peewee.SqliteDatabase]:
         """One transaction, committed to the disk when the block ends. IMMEDIATE: it never has to
-        upgrade a read lock, which SQLite refuses without waiting."""
-        with self._alone(), honest_errors(), self._gated(), self.writer.atomic("IMMEDIATE"):
+        upgrade a read lock, which SQLite refuses without waiting.
+
+        Not `synced`, it survives the end of this process as well, but a power cut only after
+        `sync`, or after the next one that is: others need not wait meanwhile.
+        """
+        with (
+            self._alone(), honest_errors(), self._gated(), self._committing(synced),
+            self.writer.atomic("IMMEDIATE"),
+        ):  # fmt: skip
             yield self.writer
+
+    @contextlib.contextmanager
+    def _committing(self, synced: bool) -> Iterator[None]:
+        if synced:
+            yield
+            return
+        self.writer.execute_sql("PRAGMA synchronous = NORMAL")
+        try:
+            yield
+        finally:
+            self.writer.execute_sql("PRAGMA synchronous = FULL")
+
+    def sync(self) -> None:
+        """Returns when all that was committed before is on the disk. From any thread, several at
+        once. Raises StoreUnavailable, StoreFull: then it may or may not be."""
+        with honest_errors():
+            self._log.sync()
 
     def remembered(self, key: Hashable, read: Callable[[], T]) -> T:
         """What `read` gives, or has given to this thread since the last commit of anybody's.
@@ -239,6 +266,37 @@ class Database:
         self.writer.execute_sql("VACUUM INTO ?", (str(partial),))
         partial.chmod(0o600)
         partial.replace(target)
+
+
+class _Log:
+    """The write-ahead log, in which all is that was committed and not moved to the database yet:
+    before SQLite moves anything, it syncs the log itself (https://sqlite.org/wal.html)."""
+
+    def __init__(self, database: Path) -> None:
+        self._path = database.with_name(f"{database.name}-wal")
+        self._lock = threading.Lock()
+        self._file: int | None = None
+
+    def sync(self) -> None:
+        with self._lock:
+            if self._file is None:
+                self._file = self._opened()
+        os.fdatasync(self._file)
+
+    def _opened(self) -> int:
+        """It stays the same file for as long as anybody has the database open."""
+        directory = os.open(self._path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)  # or a new file, synced or not, may have no name after a power cut
+        finally:
+            os.close(directory)
+        return os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._file is not None:
+                os.close(self._file)
+            self._file = None
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -1,9 +1,9 @@
 """Hands over what waits, releases what is handed over, ends what is cancelled.
 
 The protocol, whose every step can be repeated after a crash between any two (see docs):
-an *intent* is on the disk before sbatch is run; sbatch submits it *held*, under a name that nobody
+an *intent* is written down before sbatch is run; sbatch submits it *held*, under a name that nobody
 can guess, so that a submission of unknown fate can be looked up by that name and a duplicate never
-runs; its id is on the disk before it is *released*.
+runs; the intent and its id are on the disk before it is *released*.
 """
 
 from __future__ import annotations

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from slurmbatch.errors import Malformed
+from slurmbatch.errors import Malformed, StoreUnavailable
 
 from .world import ALICE, World
 
@@ -36,3 +37,33 @@ class TestPages:
         for text in (after, f"{batch_id}\n", batch_id.upper()):
             with pytest.raises(Malformed, match="after: expected the id of a batch"):
                 world.batches.list(ALICE, after=text)
+
+
+class TestADiskThatFails:
+    def test_a_batch_that_may_not_survive_a_power_cut_is_taken_back(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fdatasync(_: int) -> None:
+            # By now Slurm has it already, held.
+            world.submitter.tick(world.slurm.now)
+            raise OSError(5, "Input/output error")
+
+        monkeypatch.setattr(os, "fdatasync", fdatasync)
+        with pytest.raises(StoreUnavailable):
+            world.post(2, key="k")
+        monkeypatch.undo()
+        assert world.batches.list(ALICE) == ([], None)
+        world.tick()
+        assert {row.state for row in world.slurm.live()} == {"CANCELLED"}
+        # The key is free, and the same request goes through.
+        batch_id = world.post(2, key="k")
+        assert [batch.batch_id for batch in world.batches.list(ALICE)[0]] == [batch_id]
+
+    def test_the_same_request_again_is_not_answered_before_it_is_safe(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        world.post(2, key="k")
+        synced = []
+        monkeypatch.setattr(os, "fdatasync", synced.append)
+        world.post(2, key="k")
+        assert len(synced) == 1

@@ -167,7 +167,7 @@ class World:
             self.doorbell,
             self.health,
             clock=lambda: self.slurm.now,
-            trials=Trials(slurm, self.health, self.directory / "logs", self.directory),
+            trials=Trials(slurm, self.health),
         )
 
     def restart(self) -> None:
