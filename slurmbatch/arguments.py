@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from slurmbatch.columns import columns, types
 from slurmbatch.errors import Fault
 from slurmbatch.model import ArgValue, Parameter, Tool
 
 MAX_VALUE_BYTES = 100_000
 """Of one value: the kernel takes no environment string of 128 KiB or more."""
 
+# Bytes at most: of a character, and of a number (repr of a float has 24).
+_UTF8, _NUMBER = 4, 32
 _INT64 = range(-(2**63), 2**63)
 _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "string": ((str,), "a string"),
@@ -43,7 +46,7 @@ def check(
     max_faults: int = 50,
 ) -> Checked:
     """Check all arguments at once; of many faults the first `max_faults` are told."""
-    checkers = {each.name: _checker(each) for each in tool.parameters}
+    checkers = {each.name: _Checker(each) for each in tool.parameters}
     faults = _Faults(", ".join(checkers) or "none", max_faults)
     _check_values(fixed, "/fixed_args", checkers, faults)
     under = {each.name: each.default for each in tool.parameters if each.default is not None}
@@ -52,6 +55,8 @@ def check(
     sizes = {name: _size(value) for name, value in merged.items()}
     total = sum(sizes.values())
     jobs: Collection[Mapping[str, ArgValue]] = variable if len(variable) else [{}]
+    if not faults.kept and _are_right(jobs, checkers, needed, max_bytes - total):
+        return Checked(jobs, [], merged)
     for index, job in enumerate(jobs):
         size = total
         for name, value in job.items():
@@ -68,8 +73,31 @@ def check(
     return Checked(jobs, faults.told(), merged)
 
 
+def _are_right(
+    jobs: Collection[Mapping[str, ArgValue]], checkers: Mapping[str, _Checker],
+    needed: Collection[str], room: int,
+) -> bool:  # fmt: skip
+    """Whether there is nothing to be told of any of them, as far as can be seen at one glance."""
+    found = columns(jobs) if isinstance(jobs, list) else None
+    if found is None or not all(name in found for name in needed):
+        return False
+    for name, column in found.items():
+        checker = checkers.get(name)
+        if checker is None or not checker.passes(column):
+            return False
+        room -= _longest(column)
+    return room >= 0
+
+
+def _longest(column: Sequence[ArgValue]) -> int:
+    """As many bytes as a tool sees of one of these values, or more."""
+    if types(column) == {str}:
+        return _UTF8 * max(map(len, column))  # type: ignore[arg-type]
+    return _NUMBER
+
+
 def _is_right(
-    job: Mapping[str, ArgValue], checkers: Mapping[str, Checker], needed: Collection[str]
+    job: Mapping[str, ArgValue], checkers: Mapping[str, _Checker], needed: Collection[str]
 ) -> bool:
     """Whether there is nothing to be told of it, as of nearly all."""
     for name, value in job.items():
@@ -94,7 +122,7 @@ def as_text(value: ArgValue) -> str:
 
 def problem(parameter: Parameter, value: object) -> str:
     """What would have been expected of a value for this parameter; empty if it is right."""
-    return _checker(parameter)(value)
+    return _Checker(parameter)(value)
 
 
 @dataclass
@@ -117,11 +145,8 @@ class _Faults:
         return self.kept
 
 
-Checker = Callable[[object], str]
-
-
 def _check_values(
-    values: Mapping[str, ArgValue], pointer: str, checkers: Mapping[str, Checker], faults: _Faults
+    values: Mapping[str, ArgValue], pointer: str, checkers: Mapping[str, _Checker], faults: _Faults
 ) -> None:
     for name, value in values.items():
         checker = checkers.get(name)
@@ -134,43 +159,65 @@ def _check_values(
             faults.add(f"{pointer}/{_escaped(name)}", f"{wrong[0].upper()}{wrong[1:]}.")
 
 
-def _checker(parameter: Parameter) -> Checker:
-    """All checks of one parameter in one function: it may have to run 100,000 times."""
-    types, noun = _TYPES[parameter.type]
-    further = tuple(_further_checks(parameter))
+class _Check(NamedTuple):
+    """One check of values whose type is right: what is wrong with one of them, and whether nothing
+    is with any of many; False there may also mean that it takes a look at each."""
 
-    def checker(value: object) -> str:
+    one: Callable[[Any], str]
+    all: Callable[[Sequence[Any]], bool]
+
+
+class _Checker:
+    """All checks of one parameter: they may have to be made 100,000 times."""
+
+    def __init__(self, parameter: Parameter) -> None:
+        self._types, self._noun = _TYPES[parameter.type]
+        self._checks = tuple(_checks(parameter))
+        self._further = tuple(each.one for each in self._checks)
+
+    def __call__(self, value: object) -> str:
         # Of these very types: a boolean is an int to Python, but not to the tool's author.
-        if type(value) not in types:
-            return f"expected {noun}"
-        for check_one in further:
+        if type(value) not in self._types:
+            return f"expected {self._noun}"
+        for check_one in self._further:
             wrong = check_one(value)
             if wrong:
                 return wrong
         return ""
 
-    return checker
+    def passes(self, column: Sequence[object]) -> bool:
+        right = types(column).issubset(self._types)
+        return right and all(each.all(column) for each in self._checks)
 
 
-def _further_checks(parameter: Parameter) -> Iterator[Callable[..., str]]:
-    """The checks of a value whose type is right."""
+def _checks(parameter: Parameter) -> Iterator[_Check]:
+    least, most, longest = parameter.minimum, parameter.maximum, parameter.max_length
     if parameter.type == "string":
-        yield _unfit_text
+        yield _Check(_unfit_text, _are_fit_texts)
     elif parameter.type != "boolean":
-        yield _unfit_number
-    if parameter.minimum is not None:
-        yield _expect(f"at least {parameter.minimum}", _not_below(parameter.minimum))
-    if parameter.maximum is not None:
-        yield _expect(f"at most {parameter.maximum}", _not_above(parameter.maximum))
-    if parameter.max_length is not None:
-        longest = parameter.max_length
-        yield _expect(f"at most {longest} characters", lambda value: len(value) <= longest)
+        yield _Check(_unfit_number, _are_fit_numbers)
+    if least is not None:
+        fits = _not_below(least)
+        yield _Check(_expect(f"at least {least}", fits), lambda column: fits(min(column)))
+    if most is not None:
+        under = _not_above(most)
+        yield _Check(_expect(f"at most {most}", under), lambda column: under(max(column)))
+    if longest is not None:
+        short = _not_above(longest)
+        yield _Check(
+            _expect(f"at most {longest} characters", lambda value: short(len(value))),
+            lambda column: short(max(map(len, column))),
+        )
     if parameter.pattern:
         matches = re.compile(parameter.pattern).fullmatch
-        yield _expect(f"text that matches {parameter.pattern}", matches)
+        yield _each(_expect(f"text that matches {parameter.pattern}", matches))
     if parameter.choices:
         listed = ", ".join(as_text(each) for each in parameter.choices)
-        yield _expect(f"one of {listed}", parameter.choices.__contains__)
+        yield _each(_expect(f"one of {listed}", parameter.choices.__contains__))
+
+
+def _each(one: Callable[[Any], str]) -> _Check:
+    return _Check(one, lambda column: not any(map(one, set(column))))
 
 
 def _expect(wanted: str, fits: Callable[..., object]) -> Callable[..., str]:
@@ -197,10 +244,21 @@ def _unfit_text(value: str) -> str:
     return f"expected at most {MAX_VALUE_BYTES} bytes" if _size(value) > MAX_VALUE_BYTES else ""
 
 
+def _are_fit_texts(column: Sequence[str]) -> bool:
+    text = "".join(column)
+    return text.isascii() and "\0" not in text and max(map(len, column)) <= MAX_VALUE_BYTES
+
+
 def _unfit_number(value: float) -> str:
     if type(value) is float:
         return "" if math.isfinite(value) else "expected a finite number"
     return "" if value in _INT64 else "expected an integer of at most 64 bits"
+
+
+def _are_fit_numbers(column: Sequence[float]) -> bool:
+    return (
+        _INT64[0] <= min(column) and max(column) <= _INT64[-1] and all(map(math.isfinite, column))
+    )
 
 
 def _size(value: ArgValue) -> int:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from slurmbatch.arguments import as_text, environment
+from slurmbatch.columns import columns, types
 from slurmbatch.model import ArgValue, Filesystem, Tool
 
 # What needs no quotes, found out at once: shlex would come to the same.
@@ -60,6 +61,34 @@ def tasks_for(tool: Tool, own: Iterable[tuple[int, Mapping[str, ArgValue]]]) -> 
         yield _task(index, [
             quote(f"{name}={as_text(value)}") for name, value in args.items() if name in names
         ])  # fmt: skip
+
+
+def tasks_of(tool: Tool, jobs: Sequence[Mapping[str, ArgValue]]) -> list[str]:
+    """The same for jobs 0 to N - 1, which are not too many to be looked at together."""
+    found = columns(jobs)
+    if found is None:
+        return list(tasks_for(tool, enumerate(jobs)))
+    names = frozenset(each.name for each in tool.parameters)
+    _check_names(names)
+    words = [_words(name, column) for name, column in found.items() if name in names]
+    if len(words) == 1:
+        texts: Iterable[str] = words[0]
+    else:
+        texts = map(" ".join, zip(*words, strict=True)) if words else [""] * len(jobs)
+    return [f") i={index}; a=({text});;\n" for index, text in enumerate(texts)]
+
+
+def _words(name: str, column: Sequence[ArgValue]) -> list[str]:
+    """As `quote` makes them, for all jobs."""
+    there = types(column)
+    as_they_are = there == {int} or there == {str}
+    words = [f"{name}={text}" for text in (column if as_they_are else map(as_text, column))]
+    text = "".join(words)
+    if _PLAIN(text):
+        return words
+    if "'" in text or "\r" in text:
+        return [quote(each) for each in words]
+    return [each if _PLAIN(each) else f"'{each}'" for each in words]
 
 
 HEAD = """\
@@ -189,6 +218,11 @@ def split(
     room = max_bytes - len((HEAD + _tail(tool, setting)).encode())
     count = size = 0
     digits = len(str(max_tasks))
+    if isinstance(tasks, Sequence) and 0 < len(tasks) <= max_tasks:
+        whole = "".join(tasks)
+        if whole.isascii() and digits * len(tasks) + len(whole) <= room:
+            yield len(tasks)
+            return
     for index, text in enumerate(tasks):
         need = digits + (len(text) if text.isascii() else len(text.encode()))
         if need > room:

@@ -12,8 +12,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
-from itertools import repeat
+from collections.abc import Callable
 from typing import Any, NoReturn, Protocol
 
 import falcon
@@ -36,6 +35,9 @@ class Elements(Protocol):
     """Takes the elements of a long array as they come, each with the length of its text."""
 
     def append(self, element: Any, size: int) -> None: ...
+
+    def extend(self, elements: list[Any], size: int) -> bool:
+        """All there are, if it can; False: they come one by one."""
 
 
 def read_json(req: falcon.Request, max_bytes: int, empty: object = None) -> object:
@@ -168,10 +170,12 @@ class _Text:
         return key
 
     def _elements(self, elements: Elements) -> None:
-        values = self._at_once()
-        if values is not None:
-            for value, size in values:
-                _take(elements, value, size)
+        found = self._at_once()
+        if found is not None:
+            values, size = found
+            if not elements.extend(values, size):
+                for value in values:
+                    _take(elements, value, size)
             return
         self._at += 1
         if self._skip("]"):
@@ -181,9 +185,10 @@ class _Text:
             if self._ends("]"):
                 return
 
-    def _at_once(self) -> Iterable[tuple[Any, int]] | None:
-        """The elements of the array that begins here, where all of it has been read already and is
-        right: in half the time. None: it has to be looked at one by one."""
+    def _at_once(self) -> tuple[list[Any], int] | None:
+        """The elements of the array that begins here, and about how long the text of each is, where
+        all of it has been read already and is right: in half the time. None: it has to be looked at
+        one by one."""
         if len(self._text) - self._at > _AT_ONCE:
             return None
         try:
@@ -192,7 +197,7 @@ class _Text:
             return None
         size = (end - self._at) // max(1, len(values))
         self._at = end
-        return zip(values, repeat(size))
+        return values, size
 
     def value(self) -> object:
         """The value that begins here, whatever it is."""

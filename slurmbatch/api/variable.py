@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
+from slurmbatch.columns import columns, types
 from slurmbatch.errors import Fault, Invalid
 from slurmbatch.model import ArgValue
 from slurmbatch.spool import Spool, compact
@@ -46,6 +47,18 @@ class VariableArgs:
         if len(self.faults) < MAX_FAULTS:
             self._keep(element, size)
 
+    def extend(self, elements: list[Any], size: int) -> bool:
+        """All there are, at once, where they are few and right at the first glance; `size`: of the
+        text of each. False: they are to be taken one by one."""
+        count = len(elements)
+        few = count <= _IN_MEMORY and count * size <= _CHARACTERS_IN_MEMORY
+        allowed = self._most is None or count <= self._most
+        if self._count or not (few and allowed and _are_plain(elements)):
+            return False
+        self.rows, self._count = elements, count
+        self._size = self.bytes = count * size
+        return True
+
     def close(self) -> None:
         if isinstance(self.rows, Spool):
             self.rows.close()
@@ -68,17 +81,35 @@ class VariableArgs:
         self.rows.append(element)
 
 
+def _are_plain(elements: list[Any]) -> bool:
+    """Whether all are, where they have the same names."""
+    found = columns(elements) if types(elements) == {dict} else None
+    if found is None:
+        return False
+    return _is_plain_text("".join(found)) and all(map(_is_plain_column, found.values()))
+
+
+def _is_plain_column(column: tuple[Any, ...]) -> bool:
+    if (there := types(column)) == {str}:
+        return _is_plain_text("".join(column))
+    return there.issubset(_NUMBERS)
+
+
+def _is_plain_text(text: str) -> bool:
+    return text.isascii() and "\0" not in text
+
+
 def _is_plain(element: object) -> bool:
     """Whether it is right at the first glance, as nearly all are."""
     if type(element) is not dict:
         return False
     for name, value in element.items():
         if type(value) is str:
-            if not value.isascii() or "\0" in value:
+            if not _is_plain_text(value):
                 return False
         elif type(value) not in _NUMBERS:
             return False
-        if not name.isascii() or "\0" in name:
+        if not _is_plain_text(name):
             return False
     return True
 

@@ -279,11 +279,18 @@ class Batches:
 
         `alone` is taken where there is only one. Raises Invalid.
         """
-        tasks = Copy(script.tasks_for(resolved.tool, enumerate(resolved.variable_args)))
-        made = self._arrays(batch, resolved, iter(tasks))
+        jobs = resolved.variable_args
+        if isinstance(jobs, list):
+            kept: Sequence[str] = script.tasks_of(resolved.tool, jobs)
+            made = self._arrays(batch, resolved, kept[: batch.canary], kept[batch.canary :])
+        else:
+            tasks = Copy(script.tasks_for(resolved.tool, enumerate(jobs)))
+            each = iter(tasks)
+            made = self._arrays(batch, resolved, islice(each, batch.canary), each)
+            kept = tasks.kept
         if alone is not None and len(made) == 1:
-            return [alone], tasks.kept
-        return list(shared(made, batch.max_parallel)), tasks.kept
+            return [alone], kept
+        return list(shared(made, batch.max_parallel)), kept
 
     def _alone(self, batch: Batch, new: NewBatch) -> NewArray | None:
         """The batch's array, where it is known before it is put into words that there is one."""
@@ -343,15 +350,16 @@ class Batches:
             retry=resolved.retry,
         )
 
-    def _arrays(self, batch: Batch, resolved: Resolved, tasks: Iterator[str]) -> list[NewArray]:
-        # Without canaries there are none left for the gate.
-        first = islice(tasks, resolved.canary or None)
+    def _arrays(
+        self, batch: Batch, resolved: Resolved, canaries: Iterable[str], others: Iterable[str]
+    ) -> list[NewArray]:
         instance = self._store.instance
         gates = (Gate.PARENTS,) if batch.depends_on else ()
+        behind = (Gate.CANARY, *gates) if batch.canary else gates
         try:
             return [
                 NewArray(new_tag(instance), size, kept)
-                for kept, part in ((gates, first), ((Gate.CANARY, *gates), tasks))
+                for kept, part in ((gates, canaries), (behind, others))
                 for size in self._split(resolved.tool, batch, resolved.fixed_args, part)
             ]
         except ValueError as error:

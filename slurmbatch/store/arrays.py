@@ -250,9 +250,9 @@ class Arrays:
                 _count_submitted(db, pk, -1)
                 _set(
                     db, pk, (ArrayState.HELD,), state=ArrayState.INTENT, tag=tag,
-                    generation=ArrayRow.generation + 1, slurm_job_id=None, submitted_at=None,
-                    tries=0, tried_at=None, next_try_at=0,
+                    slurm_job_id=None, submitted_at=None, tries=0, tried_at=None, next_try_at=0,
                 )  # fmt: skip
+                db.execute_sql("UPDATE array SET generation = generation + 1 WHERE pk = ?", (pk,))
 
     def submit_part_again(self, pk: int, tasks: Sequence[int], tag: str, now: float) -> None:
         """These tasks never started and Slurm has lost them: an array of their own, an intent."""
@@ -363,9 +363,14 @@ class Arrays:
 
 def _set(db: peewee.SqliteDatabase, pk: int, states: Iterable[ArrayState], **values: Any) -> bool:
     """Compare and set: False if the array is in none of the states (any more)."""
-    names = [str(state) for state in states]
-    update = ArrayRow.update(**values).where((ArrayRow.pk == pk) & ArrayRow.state.in_(names))
-    return bool(update.bind(db).execute())
+    among = ", ".join(f"'{state}'" for state in states)
+    text = f"UPDATE array SET {' = ?, '.join(values)} = ? WHERE pk = ? AND state IN ({among})"
+    cursor = db.execute_sql(text, (*map(_plain, values.values()), pk))
+    return bool(cursor.rowcount)
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, ArrayState) else value
 
 
 def _count_submitted(
