@@ -29,6 +29,9 @@ class Kept(list[Any]):
         super().append(element)
         assert size > 0
 
+    def extend(self, elements: list[Any], size: int) -> bool:  # type: ignore[override]
+        return False
+
 
 def in_portions(raw: bytes, size: int) -> Callable[[], bytes]:
     portions = iter([raw[at : at + size] for at in range(0, len(raw), size)])
