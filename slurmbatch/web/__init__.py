@@ -122,7 +122,7 @@ class _Server(TcpWSGIServer):
     def add_task(self, task: Any) -> None:
         """Told by the event loop of a request that has come, and by a thread of the next one."""
         asks = self.at_once is not None and threading.get_ident() == self._loop
-        if not (asks and task.answers_at_once()):
+        if not asks or not task.answers_at_once():
             super().add_task(task)
 
     def getsockname(self) -> tuple[str, Any]:

@@ -22,7 +22,8 @@ from slurmbatch.web.waiting import Pause, Wait, Waiting
 
 # Gives the status and the headers of an answer without a body, where that can be told without
 # waiting for anything, from a request's method, path, query, and headers, which are named as WSGI
-# has them but for `HTTP_`. None: a thread is needed.
+# has them but for `HTTP_`. None: a thread is needed. Only requests that know something already
+# (`If-None-Match`) have such answers, and no others are asked for.
 AtOnce = Callable[[str, str, str, Mapping[str, str]], tuple[str, list[tuple[str, str]]] | None]
 # The least bytes a second of a request that takes longer than a client may be silent.
 _LEAST_RATE = 1024
@@ -171,11 +172,11 @@ class Channel(HTTPChannel):
         return True
 
     def _is_plain(self, request: Any) -> bool:
-        """Whether the request is a whole one, has no body, and wishes nothing of the connection."""
-        return not (
+        """Whether the request has a tag, no body, and no wish about the connection."""
+        headers = request.headers
+        return "IF_NONE_MATCH" in headers and not (
             request.error or request.version != "1.1" or request.body_rcv is not None
-            or self.total_outbufs_len or "CONNECTION" in request.headers
-            or "EXPECT" in request.headers
+            or self.total_outbufs_len or "CONNECTION" in headers or "EXPECT" in headers
         )  # fmt: skip
 
     def _told_at_once(self, request: Any) -> bytes | None:

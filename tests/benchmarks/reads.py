@@ -1,7 +1,8 @@
 """The matrix of reads: every target, at each number of clients, in turns.
 
 The machine may be busy with other things, so targets that are to be compared take turns within a
-round, and a ratio is the median of the rounds' ratios.
+round, one right after the other, in every other round the other way round; and a ratio is the
+median of the rounds' ratios.
 """
 
 from __future__ import annotations
@@ -99,10 +100,11 @@ def in_turns(
     cells: Cells, rows: Sequence[Row], clients: Sequence[int], rounds: int, seconds: float,
     watched: Mapping[str, int],
 ) -> None:  # fmt: skip
-    """Fast targets: each has its turn in each round."""
+    """Fast targets: each has its turn in each round. Those to be compared stand side by side; what
+    comes later has no advantage or drawback of it, since the order is turned round and round."""
     for number in clients:
-        for _ in range(rounds):
-            for row in rows:
+        for count in range(rounds):
+            for row in rows[:: -1 if count % 2 else 1]:
                 watch = CpuWatch({**row.target.pids, **watched})
                 turn = row.target.run(number, seconds)
                 cells.cell(row.target.name, row.jobs, number).add(turn, watch.used())

@@ -106,9 +106,9 @@ class Run:
             self.bare.append(self.peers.app("bare", threads, "/status", size))
         job = f"{small.path}/jobs/{small.batch_id}-500"
         unchanged = {"If-None-Match": headers["etag"]}
-        rows = [
-            Row(service.target("status", small.path), SMALL),
+        rows = [  # side by side what is compared
             *(Row(target, 0) for target in self.bare),
+            Row(service.target("status", small.path), SMALL),
             Row(service.target("status 304", small.path, **unchanged), SMALL),
             Row(service.target("status", large.path), LARGE),
             *(Row(one.target("status, stored", it.path), it.n_jobs) for one, it in stored),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
@@ -15,6 +16,7 @@ from slurmbatch.identity import new_key
 from slurmbatch.model import Batch, Hardware, JobChange, SlurmOptions, Status
 from slurmbatch.sandbox import Sandbox
 from slurmbatch.store import NewArray, Store, new_id, open_store
+from slurmbatch.store.usage import Used
 from tests.benchmarks.processes import free_port, running, until_answered
 from tests.benchmarks.site import Service
 
@@ -23,7 +25,8 @@ ARRAY = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A database with one batch, of which every job has ended, and the settings for its daemon."""
+    """A database with one batch, of which every job has ended and it is known what it used, and the
+    settings for its daemon."""
 
     settings: Path
     port: int
@@ -61,7 +64,7 @@ def make(directory: Path, n_jobs: int, box: Sandbox) -> Stored:
         kept, key = new_key("demo", None, time.time())
         store.keys.add_key(kept)
         batch_id = add_batch(store, n_jobs)
-        _end_all(store, batch_id)
+        end_all(store, batch_id)
     finally:
         store.close()
     return Stored(settings, port, key, batch_id, n_jobs, round(time.monotonic() - began, 1))
@@ -90,8 +93,9 @@ def add_batch(store: Store, n_jobs: int, first_slurm_job: int = 1_000_000) -> st
     return batch_id
 
 
-def _end_all(store: Store, batch_id: str) -> None:
-    """Nine in ten have succeeded, so that a daemon has nothing to ask Slurm for."""
+def end_all(store: Store, batch_id: str) -> None:
+    """Nine in ten have succeeded, and what they used is known, so that a daemon has nothing to ask
+    Slurm for."""
     now = time.time()
     arrays = store.arrays.of_batch(batch_id)
     for start in range(0, len(arrays), 20):
@@ -100,6 +104,8 @@ def _end_all(store: Store, batch_id: str) -> None:
              for array in arrays[start : start + 20]},
             now,
         )  # fmt: skip
+    while dues := store.usage.due(math.inf, 20 * ARRAY):
+        store.usage.keep([Used(each, 120.0, 50.0) for each in dues], now)
 
 
 def _end(task: int, now: float) -> JobChange:
