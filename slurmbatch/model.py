@@ -733,6 +733,18 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
+class Page:
+    """Which of somebody's batches, newest first: so many at most (None: all), those older than
+    `after` (a batch id), with a job of the status, of the tool, of the name."""
+
+    limit: int | None = None
+    after: str | None = None
+    status: Status | None = None
+    tool_id: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Brief:
     """All jobs of a batch in the order of their indices, as little as there is to be told of each.
 

@@ -19,6 +19,7 @@ from slurmbatch.model import (
     NewKey,
     Notification,
     Overview,
+    Page,
     Retry,
     Status,
     Tool,
@@ -47,27 +48,9 @@ class Batches(Protocol):
         request_id: str,
     ) -> tuple[Batch, bool]: ...
     def list(
-        self,
-        caller: Caller,
-        *,
-        limit: int | None,
-        after: str | None,
-        status: Status | None,
-        tool_id: str | None,
-        name: str | None,
-        user: str | None,
+        self, caller: Caller, page: Page, user: str | None
     ) -> tuple[builtins.list[Batch], str | None]: ...
-    def list_etag(
-        self,
-        caller: Caller,
-        *,
-        limit: int | None,
-        after: str | None,
-        status: Status | None,
-        tool_id: str | None,
-        name: str | None,
-        user: str | None,
-    ) -> str: ...
+    def list_etag(self, caller: Caller, page: Page, user: str | None) -> str: ...
     def get(self, caller: Caller, batch_id: str) -> Batch: ...
     def etag(self, caller: Caller, batch_id: str) -> str: ...
     def earlier(self, caller: Caller, idempotency_key: str, body_hash: bytes) -> Batch | None: ...

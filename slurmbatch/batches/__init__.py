@@ -49,6 +49,7 @@ from slurmbatch.model import (
     NewBatch,
     Notification,
     Overview,
+    Page,
     Retry,
     Status,
     Tool,
@@ -61,6 +62,7 @@ from slurmbatch.places import log_parts
 from slurmbatch.store import Idempotency, NewArray, Store, is_id, new_id, new_tag
 
 DEFAULT_MAX_ARRAY_SIZE = 1001
+ALL = Page()
 # Of a job's place in its script, beside its arguments.
 _BYTES_A_TASK = 64
 # While one of these is down, what is shown may be out of date.
@@ -401,66 +403,31 @@ class Batches:
     # --- what there is --------------------------------------------------------------------------
 
     def list(
-        self,
-        caller: Caller,
-        *,
-        limit: int | None = None,
-        after: str | None = None,
-        status: Status | None = None,
-        tool_id: str | None = None,
-        name: str | None = None,
-        user: str | None = None,
+        self, caller: Caller, page: Page = ALL, user: str | None = None
     ) -> tuple[list[Batch], str | None]:
-        """Newest first, and the batch id after which the next page begins, if there is one.
+        """The page, and the batch id after which the next one begins, if there is one.
 
         `user`: those of somebody else, for administrators. Raises Malformed, Forbidden.
         """
-        whose, most = self._page(caller, user, limit, after)
-        found = self._store.batches.list(
-            whose,
-            limit=most,
-            after=after,
-            status=status,
-            tool_id=tool_id,
-            name=name,
-        )
+        found = self._store.batches.list(*self._seen(caller, page, user))
         marked = [self._marked(batch) for batch in found]
-        if limit is None or len(marked) <= limit:
+        if page.limit is None or len(marked) <= page.limit:
             return marked, None
-        return marked[:limit], marked[limit - 1].batch_id
+        return marked[: page.limit], marked[page.limit - 1].batch_id
 
-    def _page(
-        self, caller: Caller, user: str | None, limit: int | None, after: str | None
-    ) -> tuple[str, int | None]:
-        """Whose batches, and how many: one more tells whether there is a next page."""
-        if after is not None and not is_id(after):
-            raise Malformed("after: expected the id of a batch.")
-        return self._others.listed(caller, user), None if limit is None else limit + 1
-
-    def list_etag(
-        self,
-        caller: Caller,
-        *,
-        limit: int | None = None,
-        after: str | None = None,
-        status: Status | None = None,
-        tool_id: str | None = None,
-        name: str | None = None,
-        user: str | None = None,
-    ) -> str:
+    def list_etag(self, caller: Caller, page: Page = ALL, user: str | None = None) -> str:
         """Changes with whatever `list` gives, without reading more than that."""
-        whose, most = self._page(caller, user, limit, after)
-        found = self._store.batches.versions(
-            whose,
-            limit=most,
-            after=after,
-            status=status,
-            tool_id=tool_id,
-            name=name,
-        )
+        found = self._store.batches.versions(*self._seen(caller, page, user))
         stale = self._stale_since()
         told = (f"{one}:{etag(version, None if end else stale)}" for one, version, end in found)
         return hashlib.sha256(" ".join(told).encode()).hexdigest()[:24]
+
+    def _seen(self, caller: Caller, page: Page, user: str | None) -> tuple[str, Page]:
+        """Whose batches, and one more than are wanted: it tells whether there is a next page."""
+        if page.after is not None and not is_id(page.after):
+            raise Malformed("after: expected the id of a batch.")
+        more = page if page.limit is None else replace(page, limit=page.limit + 1)
+        return self._others.listed(caller, user), more
 
     def get(self, caller: Caller, batch_id: str) -> Batch:
         return self._of(self._others.seen(caller, batch_id), batch_id)

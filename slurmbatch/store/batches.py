@@ -24,6 +24,7 @@ from slurmbatch.model import (
     Gate,
     Job,
     Notify,
+    Page,
     Status,
 )
 from slurmbatch.spool import Spool
@@ -52,6 +53,7 @@ from slurmbatch.store.rows import (
     slurm_json,
 )
 
+ALL = Page()
 _JOBS_A_READ = 500
 # How far one read looks for jobs of some status, which may be few and far between.
 _INDICES_A_READ = 20_000
@@ -295,38 +297,17 @@ class Batches:
         """The id of the batch that the key made. Raises KeyReused, Conflict (it is deleted)."""
         return earlier(self._db.reader, user_id, idempotency)
 
-    def versions(
-        self,
-        user_id: str,
-        *,
-        limit: int | None = None,
-        after: str | None = None,
-        status: Status | None = None,
-        tool_id: str | None = None,
-        name: str | None = None,
-    ) -> list[tuple[str, int, bool]]:
+    def versions(self, user_id: str, page: Page = ALL) -> list[tuple[str, int, bool]]:
         """Of each batch that `list` would give its id, its version, and whether it has ended."""
-        wanted = (user_id, limit, after, status, tool_id, name)
 
         def read() -> list[tuple[str, int, bool]]:
-            rows = self._db.rows(_listed(_VERSION_COLUMNS, *wanted))
+            rows = self._db.rows(_listed(_VERSION_COLUMNS, user_id, page))
             return [(row[0], row[1], row[2] is not None) for row in rows]
 
-        return self._db.remembered(("versions", *wanted), read)
+        return self._db.remembered(("versions", user_id, page), read)
 
-    def list(
-        self,
-        user_id: str,
-        *,
-        limit: int | None = None,
-        after: str | None = None,
-        status: Status | None = None,
-        tool_id: str | None = None,
-        name: str | None = None,
-    ) -> list[Batch]:
-        """Newest first; `after` a batch id: only older ones. `status`: with a job of it."""
-        query = _listed(BATCH_COLUMNS, user_id, limit, after, status, tool_id, name)
-        return [batch_of(row) for row in self._db.rows(query)]
+    def list(self, user_id: str, page: Page = ALL) -> list[Batch]:
+        return [batch_of(row) for row in self._db.rows(_listed(BATCH_COLUMNS, user_id, page))]
 
     def brief(self, user_id: str, batch_id: str) -> Brief:
         return brief.read(self._db, user_id, batch_id)
@@ -456,29 +437,21 @@ _GET_JOB = (
 _VERSION_COLUMNS = (BatchRow.batch_id, BatchRow.version, BatchRow.finished_at)
 
 
-def _listed(
-    columns: tuple[Any, ...],
-    user_id: str,
-    limit: int | None,
-    after: str | None,
-    status: Status | None,
-    tool_id: str | None,
-    name: str | None,
-) -> Any:
+def _listed(columns: tuple[Any, ...], user_id: str, page: Page) -> Any:
     query = (
         BatchRow.select(*columns)
         .where((BatchRow.user_id == user_id) & BatchRow.deleted_at.is_null())
         .order_by(BatchRow.batch_id.desc())
-        .limit(limit)
+        .limit(page.limit)
     )
-    if after is not None:
-        query = query.where(BatchRow.batch_id < after)
-    if status is not None:
-        query = query.where(BATCH_COUNTS[CODE[status]] > 0)
-    if tool_id is not None:
-        query = query.where(BatchRow.tool_id == tool_id)
-    if name is not None:
-        query = query.where(BatchRow.name == name)
+    if page.after is not None:
+        query = query.where(BatchRow.batch_id < page.after)
+    if page.status is not None:
+        query = query.where(BATCH_COUNTS[CODE[page.status]] > 0)
+    if page.tool_id is not None:
+        query = query.where(BatchRow.tool_id == page.tool_id)
+    if page.name is not None:
+        query = query.where(BatchRow.name == page.name)
     return query
 
 

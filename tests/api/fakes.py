@@ -36,6 +36,7 @@ from slurmbatch.model import (
     NewKey,
     Notification,
     Overview,
+    Page,
     Parameter,
     Retry,
     Scope,
@@ -202,15 +203,7 @@ class FakeBatches:
         return batch, True
 
     def list(
-        self,
-        caller: Caller,
-        *,
-        limit: int | None,
-        after: str | None,
-        status: Status | None,
-        tool_id: str | None,
-        name: str | None,
-        user: str | None,
+        self, caller: Caller, page: Page, user: str | None
     ) -> tuple[builtins.list[Batch], str | None]:
         self._asked("list")
         if user not in (None, caller.user_id) and not caller.is_admin:
@@ -219,17 +212,17 @@ class FakeBatches:
             batch
             for batch in sorted(self.kept.values(), key=lambda each: each.batch_id, reverse=True)
             if batch.user_id == (user or caller.user_id)
-            and (status is None or batch.counts[status])
-            and tool_id in (None, batch.tool_id)
-            and name in (None, batch.name)
-            and (after is None or batch.batch_id < after)
+            and (page.status is None or batch.counts[page.status])
+            and page.tool_id in (None, batch.tool_id)
+            and page.name in (None, batch.name)
+            and (page.after is None or batch.batch_id < page.after)
         ]
-        if limit is None or len(found) <= limit:
+        if page.limit is None or len(found) <= page.limit:
             return found, None
-        return found[:limit], found[limit - 1].batch_id
+        return found[: page.limit], found[page.limit - 1].batch_id
 
-    def list_etag(self, caller: Caller, **wanted: Any) -> str:
-        found, after = self.list(caller, **wanted)
+    def list_etag(self, caller: Caller, page: Page, user: str | None) -> str:
+        found, after = self.list(caller, page, user)
         return hashlib.sha256(repr((found, after)).encode()).hexdigest()[:24]
 
     def brief(self, caller: Caller, batch_id: str) -> Brief:

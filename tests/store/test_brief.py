@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slurmbatch.model import JobChange, Status
+from slurmbatch.model import JobChange, Page, Status
 from slurmbatch.store import Store, brief, open_store
 from tests.store.test_store import NOW, make
 
@@ -52,13 +52,13 @@ def test_versions_are_those_of_the_list(store: Store) -> None:
     make(store, user="bob")
     told = store.batches.versions("alice")
     assert [each[0] for each in told] == [second, first]
-    assert store.batches.versions("alice", limit=1) == told[:1]
-    assert store.batches.versions("alice", after=second) == told[1:]
-    assert store.batches.versions("alice", name="one") == told[1:]
-    assert store.batches.versions("alice", tool_id="other") == []
-    assert store.batches.versions("alice", status=Status.FAILED) == []
+    assert store.batches.versions("alice", Page(limit=1)) == told[:1]
+    assert store.batches.versions("alice", Page(after=second)) == told[1:]
+    assert store.batches.versions("alice", Page(name="one")) == told[1:]
+    assert store.batches.versions("alice", Page(tool_id="other")) == []
+    assert store.batches.versions("alice", Page(status=Status.FAILED)) == []
     end(store, first, 0, NOW, NOW)
-    (changed,) = store.batches.versions("alice", status=Status.FAILED)
+    (changed,) = store.batches.versions("alice", Page(status=Status.FAILED))
     assert changed[0] == first
     assert changed[1] > told[1][1]
     store.batches.delete("alice", second, NOW)

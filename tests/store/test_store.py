@@ -33,6 +33,7 @@ from slurmbatch.model import (
     Hardware,
     Job,
     JobChange,
+    Page,
     SlurmOptions,
     Status,
 )
@@ -199,23 +200,23 @@ class TestReading:
         ids = [make(store, 1) for _ in range(5)]
         listed = [batch.batch_id for batch in store.batches.list("alice")]
         assert listed == ids[::-1]
-        page = [batch.batch_id for batch in store.batches.list("alice", limit=2, after=ids[3])]
+        page = [batch.batch_id for batch in store.batches.list("alice", Page(2, ids[3]))]
         assert page == [ids[2], ids[1]]
 
     def test_a_page_goes_on_where_its_last_batch_was_deleted(self, store: Store) -> None:
         ids = [make(store, 1) for _ in range(3)]
         store.batches.delete("alice", ids[1], NOW)
-        assert [b.batch_id for b in store.batches.list("alice", after=ids[1])] == [ids[0]]
+        assert [b.batch_id for b in store.batches.list("alice", Page(after=ids[1]))] == [ids[0]]
 
     def test_filters(self, store: Store) -> None:
         one, two = make(store, 1, name="x"), make(store, 1, tool="other")
         pk = store.arrays.of_batch(one)[0].pk
         store.arrays.apply({pk: [JobChange(1, Status.RUNNING, "RUNNING: runs")]}, NOW)
         by = store.batches.list
-        assert [b.batch_id for b in by("alice", status=Status.RUNNING)] == [one]
-        assert [b.batch_id for b in by("alice", tool_id="other")] == [two]
-        assert [b.batch_id for b in by("alice", name="x")] == [one]
-        assert by("alice", name="x", tool_id="other") == []
+        assert [b.batch_id for b in by("alice", Page(status=Status.RUNNING))] == [one]
+        assert [b.batch_id for b in by("alice", Page(tool_id="other"))] == [two]
+        assert [b.batch_id for b in by("alice", Page(name="x"))] == [one]
+        assert by("alice", Page(name="x", tool_id="other")) == []
 
     def test_jobs_by_status_and_by_pages(self, store: Store) -> None:
         batch_id = make(store, 1200, per_array=1000)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from slurmbatch.errors import Malformed, StoreUnavailable
+from slurmbatch.model import Page
 
 from .world import ALICE, World
 
@@ -24,9 +25,9 @@ class TestPages:
     def test_a_page_begins_after_a_batch_that_is_gone(self, world: World) -> None:
         first, second, third = (world.post(1) for _ in range(3))
         world.batches.delete(ALICE, second)
-        found, _ = world.batches.list(ALICE, after=second)
+        found, _ = world.batches.list(ALICE, Page(after=second))
         assert [batch.batch_id for batch in found] == [first]
-        found, _ = world.batches.list(ALICE, after=third)
+        found, _ = world.batches.list(ALICE, Page(after=third))
         assert [batch.batch_id for batch in found] == [first]
 
     @pytest.mark.parametrize(
@@ -36,7 +37,7 @@ class TestPages:
         batch_id = world.post(1)
         for text in (after, f"{batch_id}\n", batch_id.upper()):
             with pytest.raises(Malformed, match="after: expected the id of a batch"):
-                world.batches.list(ALICE, after=text)
+                world.batches.list(ALICE, Page(after=text))
 
 
 class TestADiskThatFails:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import falcon
 
@@ -15,7 +14,7 @@ from slurmbatch.api.resources import OfBatches
 from slurmbatch.api.variable import VariableArgs
 from slurmbatch.api.waiting import pause_until
 from slurmbatch.errors import Fault, Invalid, Malformed
-from slurmbatch.model import Batch, NewBatch
+from slurmbatch.model import Batch, NewBatch, Page
 from slurmbatch.spool import Spool
 
 _MAX_KEY = 255
@@ -36,19 +35,19 @@ class BatchList(OfBatches):
         self._make_spool = make_spool
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        wanted: dict[str, Any] = {
-            "limit": query.whole(req, "limit"),
-            "after": query.text(req, "after"),
-            "status": query.status(req),
-            "tool_id": query.text(req, "tool_id"),
-            "name": query.text(req, "name"),
-            "user": query.text(req, "user"),
-        }
+        page = Page(
+            limit=query.whole(req, "limit"),
+            after=query.text(req, "after"),
+            status=query.status(req),
+            tool_id=query.text(req, "tool_id"),
+            name=query.text(req, "name"),
+        )
+        user = query.text(req, "user")
         # Before the list is read: a tag that is too old only makes the next answer come in full.
-        etag = self._batches.list_etag(req.context.caller, **wanted)
+        etag = self._batches.list_etag(req.context.caller, page, user)
         if tags.unchanged(req, resp, etag):
             return
-        found, after = self._batches.list(req.context.caller, **wanted)
+        found, after = self._batches.list(req.context.caller, page, user)
         tags.put(resp, etag)
         if after is not None:
             resp.append_header("Link", query.next_page(req, after))
