@@ -63,12 +63,12 @@ class Noted(Target):
 
 def test_targets_take_turns_side_by_side_and_each_other_time_the_other_way_round() -> None:
     turns: list[str] = []
-    rates = {"one": (10, 20, 30, 40), "two": (20, 10, 45, 80), "three": (1, 1, 1, 1)}
+    rates = {"one": (9, 10, 20, 30, 40), "two": (1, 20, 10, 45, 80), "three": (1,) * 5}
     rows = [Row(Noted(name, "", rates=each, turns=turns), 5) for name, each in rates.items()]
     cells = Cells()
     in_turns(cells, rows, (8,), 4, 1.0, {})
     forth, back = ["one", "two", "three"], ["three", "two", "one"]
-    assert turns == [*forth, *back, *forth, *back]
+    assert turns == [*forth, *forth, *back, *forth, *back]
     # The median of 2, 0.5, 1.5 and 2: rounds are compared one by one.
     assert cells.ratio(("two", 5), ("one", 5), 8) == 1.75
 
