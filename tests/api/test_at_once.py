@@ -22,8 +22,8 @@ from slurmbatch.model import Caller, NewBatch
 from slurmbatch.web import Web
 from tests.api.fakes import FakeReadiness
 from tests.api.hostile.site import ADMIN, MAX_BODY, OWNER, VICTIM, Site, id_of
+from tests.unit.test_at_once import listening
 from tests.unit.test_identity import SECRET, SHARED
-from tests.unit.test_web import free_port
 
 
 class Served:
@@ -44,12 +44,13 @@ class Served:
             seen=lambda method, route, code, _: self.seen.append((method, route, code)),
         )  # fmt: skip
         self._told = app.unchanged.at_once
-        self._webs = {
-            port: Web(app, Server(port=port), at_once=each)
-            for port, each in ((free_port(), self._ask), (free_port(), None))
-        }
-        self._ports = list(self._webs)
-        for web in self._webs.values():
+        listeners = [listening(), listening()]
+        self._ports = [each.getsockname()[1] for each in listeners]
+        self._webs = [
+            Web(app, Server(), listener=listener, at_once=at_once)
+            for listener, at_once in zip(listeners, (self._ask, None), strict=True)
+        ]
+        for web in self._webs:
             web.start()
 
     def _ask(self, method: str, path: str, query: str, headers: Mapping[str, str]) -> Told | None:
@@ -70,7 +71,7 @@ class Served:
         return self.ask(request(path, f"Authorization: {key}", *headers))
 
     def close(self) -> None:
-        for web in self._webs.values():
+        for web in self._webs:
             web.stop(time.monotonic() + 5)
 
 
