@@ -4,17 +4,30 @@ whole column is found out at once, in a fraction of the time that it takes job b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import Any
 
-T = TypeVar("T")
+Columns = Mapping[str, Sequence[Any]]
 
 
-def columns(rows: Sequence[Mapping[str, T]]) -> dict[str, tuple[T, ...]] | None:
+class Alike(list[Mapping[str, Any]]):
+    """Rows that are known to be alike, with their columns."""
+
+    def __init__(self, rows: Sequence[Mapping[str, Any]], found: Columns) -> None:
+        super().__init__(rows)
+        self.columns = found
+
+
+def columns(rows: Sequence[Mapping[str, Any]]) -> Columns | None:
     """Per name, in their order, its values in the order of the rows. None where rows have other
     names than others, or in another order, or there are no rows."""
-    if not rows or len(set(map(tuple, rows))) > 1:
+    if isinstance(rows, Alike):
+        return rows.columns
+    if not rows:
         return None
-    return dict(zip(rows[0], zip(*[row.values() for row in rows], strict=True), strict=True))
+    names = tuple(rows[0])
+    if list(map(tuple, rows)).count(names) < len(rows):
+        return None
+    return {name: [row[name] for row in rows] for name in names}
 
 
 def types(column: Sequence[object]) -> set[type]:

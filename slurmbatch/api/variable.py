@@ -7,17 +7,18 @@ before the first could be told.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from slurmbatch.columns import columns, types
+from slurmbatch.columns import Alike, Columns, columns, types
 from slurmbatch.errors import Fault, Invalid
 from slurmbatch.model import ArgValue
 from slurmbatch.spool import Spool, compact
 
 MAX_FAULTS = 100
 NO_TEXT = "Expected text without the character U+0000 and without lone surrogates."
+_INT64 = range(-(2**63), 2**63)
 # Up to here elements are kept as they are; of more, only in a file.
 _IN_MEMORY, _CHARACTERS_IN_MEMORY = 2000, 256 * 1024
 
@@ -53,9 +54,10 @@ class VariableArgs:
         count = len(elements)
         few = count <= _IN_MEMORY and count * size <= _CHARACTERS_IN_MEMORY
         allowed = self._most is None or count <= self._most
-        if self._count or not (few and allowed and _are_plain(elements)):
+        found = _plain_columns(elements) if few and allowed and not self._count else None
+        if found is None:
             return False
-        self.rows, self._count = elements, count
+        self.rows, self._count = Alike(elements, found), count
         self._size = self.bytes = count * size
         return True
 
@@ -81,18 +83,19 @@ class VariableArgs:
         self.rows.append(element)
 
 
-def _are_plain(elements: list[Any]) -> bool:
-    """Whether all are, where they have the same names."""
+def _plain_columns(elements: list[Any]) -> Columns | None:
+    """None where they have other names than others, or one is not right at the first glance."""
     found = columns(elements) if types(elements) == {dict} else None
-    if found is None:
-        return False
-    return _is_plain_text("".join(found)) and all(map(_is_plain_column, found.values()))
+    if found is None or not _is_plain_text("".join(found)):
+        return None
+    return found if all(map(_is_plain_column, found.values())) else None
 
 
-def _is_plain_column(column: tuple[Any, ...]) -> bool:
+def _is_plain_column(column: Sequence[Any]) -> bool:
     if (there := types(column)) == {str}:
         return _is_plain_text("".join(column))
-    return there.issubset(_NUMBERS)
+    # A larger float is right as well, but not at the first glance.
+    return there.issubset(_NUMBERS) and _INT64[0] <= min(column) and max(column) <= _INT64[-1]
 
 
 def _is_plain_text(text: str) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from slurmbatch import arguments, script
+from slurmbatch.api.body import parse_long
 from slurmbatch.api.variable import VariableArgs
 from slurmbatch.columns import columns
+from slurmbatch.errors import Invalid, Malformed
 from slurmbatch.model import Parameter, Tool
 
 TOOL = Tool("t", "", script="#!/bin/sh\ntrue\n", parameters=(
@@ -118,3 +120,47 @@ def test_what_is_out_of_the_ordinary_is_not(rows: list[Any]) -> None:
     taken = VariableArgs()
     assert not taken.extend(rows, 20)
     assert (len(taken.rows), taken.bytes) == (0, 0)
+
+
+_KEYS = st.sampled_from(['"a"', '"b"', '":"', '"a\\u0041"', '"é"', '"\\u0000"', '""'])
+_TOKENS = st.sampled_from([
+    "1", "-0", "9223372036854775807", "9223372036854775808", "-9223372036854775809", "1" * 30,
+    "1.5", "1e300", "1e999", "NaN", "-Infinity", "true", "null", "[1]", '{"c": 1}', '{"c":{}}',
+    '"x"', '":"', '":":', '"a\\"b"', '"\\ud800"', '"\\u0000"', '"é"', '" :"', '""', "", "01",
+])  # fmt: skip
+_COLONS, _COMMAS = (
+    st.sampled_from([":", ": ", " : ", "\n:", ""]),
+    st.sampled_from([",", ", ", " , "]),
+)
+
+
+@st.composite
+def texts(draw: st.DrawFn) -> str:
+    """Arrays as JSON, of objects that mostly are alike; some with mistakes, twins among them."""
+    keys = draw(st.lists(_KEYS, max_size=3))
+    rows = []
+    for _ in range(draw(st.integers(0, 3))):
+        own = keys if draw(st.integers(0, 4)) else draw(st.lists(_KEYS, max_size=3))
+        colon = draw(_COLONS) if not draw(st.integers(0, 3)) else ": "
+        rows.append("{" + draw(_COMMAS).join(f"{key}{colon}{draw(_TOKENS)}" for key in own) + "}")
+    return "[" + draw(_COMMAS).join([*rows, *draw(st.lists(_TOKENS, max_size=1))]) + "]"
+
+
+@given(texts())
+@example('[{"a":1,"a":2}]')
+@example('[{"a":1,"a":2},{"a":":"}]')
+@example('[{"a":1,"a" :2},{"a":":"}]')
+@example('[{"a":1,"a":2},{"a" :1}]')
+def test_the_same_comes_of_every_text(text: str) -> None:
+    def read(*, at_once: bool) -> Any:
+        taken, portions = VariableArgs(most=3), iter([f'{{"v": {text}}}'.encode(), b""])
+        if not at_once:
+            taken.extend = lambda *_: False  # type: ignore[method-assign]
+        try:
+            value = parse_long(lambda: next(portions), "v", taken)
+        except (Malformed, Invalid) as error:
+            return type(error), str(error), getattr(error, "faults", None)
+        assert value == {"v": taken}
+        return list(taken.rows), taken.faults, taken.bytes
+
+    assert repr(read(at_once=True)) == repr(read(at_once=False))
