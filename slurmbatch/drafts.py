@@ -1,8 +1,7 @@
 """The tasks of job scripts, as a new batch was measured by, for the hand-over that follows at once.
 
-To make them anew from the database takes as long as sbatch does. They only save that, and with them
-may be an sbatch that is on its way already: whatever is not here, or no longer fits, is made from
-what is written down, as it is after a restart.
+To make them anew from the database takes as long as sbatch does. They only save that: whatever is
+not here, or no longer fits, is made from what is written down, as it is after a restart.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from slurmbatch.model import Tool
 
@@ -18,18 +16,10 @@ from slurmbatch.model import Tool
 MOST_CHARACTERS, MOST_DRAFTS = 1024 * 1024, 16
 
 
-class Begun(Protocol):
-    """Something that was started ahead, and is of use once at most."""
-
-    def drop(self) -> None:
-        """Ends it, unless somebody has taken it."""
-
-
 @dataclass(frozen=True, slots=True)
-class Draft:
+class _Draft:
     tool: Tool
     tasks: Sequence[str]
-    begun: Begun | None
     size: int
 
 
@@ -38,24 +28,24 @@ class Drafts:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: dict[str, Draft] = {}
+        self._kept: dict[str, _Draft] = {}
 
-    def keep(self, tag: str, tool: Tool, tasks: Sequence[str], begun: Begun | None = None) -> None:
-        """The oldest ones make room. Whoever has begun something sees to its end."""
-        draft = Draft(tool, tasks, begun, sum(map(len, tasks)))
+    def keep(self, tag: str, tool: Tool, tasks: Sequence[str]) -> None:
+        """The oldest ones make room."""
+        draft = _Draft(tool, tasks, sum(map(len, tasks)))
         with self._lock:
             self._kept[tag] = draft
             while self._is_too_much():
                 del self._kept[next(iter(self._kept))]
 
-    def take(self, tag: str, tool: Tool, n_tasks: int) -> Draft | None:
-        """None where there are no tasks, or they are for another tool (the settings were read anew)
-        or for another number of tasks (the array was cut)."""
+    def take(self, tag: str, tool: Tool, n_tasks: int) -> Sequence[str] | None:
+        """None where there are none, or they are for another tool (the settings were read anew) or
+        for another number of tasks (the array was cut)."""
         with self._lock:
             draft = self._kept.pop(tag, None)
         if draft is None or draft.tool != tool or len(draft.tasks) != n_tasks:
             return None
-        return draft
+        return draft.tasks
 
     def _is_too_much(self) -> bool:
         size = sum(each.size for each in self._kept.values())

@@ -7,7 +7,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -16,15 +16,14 @@ from slurmbatch import script
 from slurmbatch.accounts import Account, Groups, own_home
 from slurmbatch.accounts import find as find_account
 from slurmbatch.batches import parents
-from slurmbatch.batches.ahead import Ahead, Plan
 from slurmbatch.batches.others import Others, who
 from slurmbatch.batches.overview import overview
 from slurmbatch.batches.resolve import Offer, Resolved, resolve
 from slurmbatch.batches.retry import plan
 from slurmbatch.batches.throttle import shared
 from slurmbatch.batches.trial import Trials
-from slurmbatch.doorbell import Doorbell, Word
-from slurmbatch.drafts import Begun, Copy, Drafts
+from slurmbatch.doorbell import Doorbell
+from slurmbatch.drafts import Copy, Drafts
 from slurmbatch.errors import (
     Fault,
     Invalid,
@@ -63,8 +62,6 @@ from slurmbatch.store import Idempotency, NewArray, Store, is_id, new_id, new_ta
 
 DEFAULT_MAX_ARRAY_SIZE = 1001
 ALL = Page()
-# Of a job's place in its script, beside its arguments.
-_BYTES_A_TASK = 64
 # While one of these is down, what is shown may be out of date.
 _SOURCES_OF_STATUS = ("slurmctld", "slurmdbd", "poller")
 # Stands for a home, of which only the length counts until it is known.
@@ -105,7 +102,6 @@ class Batches:
         trials: Trials | None = None,
         groups: Groups | None = None,
         account: Callable[[str], Account] = find_account,
-        ahead: Ahead | None = None,
     ) -> None:
         self._store = store
         self._offer = offer
@@ -115,8 +111,6 @@ class Batches:
         self._clock = clock
         self._began = clock()
         self._trials = trials
-        self._ahead = ahead
-        self._plan = Plan(rules.log_dir, rules.work_dir, rules.claims_dir, offer.filesystems)
         self._groups = groups or Groups()
         self._others = Others(store, clock)
         self._account = account
@@ -188,11 +182,10 @@ class Batches:
         batch, resolved = self._meant(caller, new)
         room = self._bounds(caller, resolved.tool)
         idempotency = Idempotency(idempotency_key, body_hash) if idempotency_key else None
-        alone = self._alone(batch, new)
-        with self._begun(batch, resolved, alone) as begun, self._expect(batch) as word:
-            arrays, tasks = self._cut(batch, resolved, alone)
+        arrays, tasks = self._cut(batch, resolved)
+        with self._doorbell.expect(batch.batch_id) as word:
             # Before the batch is there: the submitter may come round in the very next moment.
-            _keep(self._doorbell.drafts, resolved.tool, arrays, tasks, begun)
+            _keep(self._doorbell.drafts, resolved.tool, arrays, tasks)
             earlier = self._store.batches.create(
                 batch,
                 fixed_args=resolved.fixed_args,
@@ -262,7 +255,9 @@ class Batches:
         arrays, _ = self._cut(batch, resolved)
         room = self._bounds(caller, resolved.tool)
         self._store.batches.require_room(room, batch.n_jobs, new.args_bytes)
-        return self._trials.of(self._plan, batch, resolved, arrays, owner)
+        return self._trials.of(
+            batch, resolved, arrays, self._offer.filesystems, self._rules.claims_dir, owner
+        )
 
     def _meant(self, caller: Caller, new: NewBatch) -> tuple[Batch, Resolved]:
         """Raises Invalid."""
@@ -274,13 +269,9 @@ class Batches:
         )
         return batch, resolved
 
-    def _cut(
-        self, batch: Batch, resolved: Resolved, alone: NewArray | None = None
-    ) -> tuple[list[NewArray], Sequence[str]]:
-        """The arrays that are to be kept, and their tasks; no tasks where they are too many.
-
-        `alone` is taken where there is only one. Raises Invalid.
-        """
+    def _cut(self, batch: Batch, resolved: Resolved) -> tuple[list[NewArray], Sequence[str]]:
+        """The arrays that are to be kept, and their tasks; no tasks where they are too many. Raises
+        Invalid."""
         jobs = resolved.variable_args
         if isinstance(jobs, list):
             kept: Sequence[str] = script.tasks_of(resolved.tool, jobs)
@@ -290,28 +281,7 @@ class Batches:
             each = iter(tasks)
             made = self._arrays(batch, resolved, islice(each, batch.canary), each)
             kept = tasks.kept
-        if alone is not None and len(made) == 1:
-            return [alone], kept
         return list(shared(made, batch.max_parallel)), kept
-
-    def _alone(self, batch: Batch, new: NewBatch) -> NewArray | None:
-        """The batch's array, where it is known before it is put into words that there is one."""
-        words = new.args_bytes + batch.n_jobs * _BYTES_A_TASK
-        fits = batch.n_jobs <= self._max_tasks() and 2 * words <= self._rules.max_script_bytes
-        if not fits or batch.canary or batch.depends_on:
-            return None
-        whole = NewArray(new_tag(self._store.instance), batch.n_jobs)
-        return next(shared([whole], batch.max_parallel))
-
-    def _begun(
-        self, batch: Batch, resolved: Resolved, alone: NewArray | None
-    ) -> AbstractContextManager[Begun | None]:
-        if self._ahead is None or alone is None or self._rules.persons:
-            return nullcontext()
-        return self._ahead.of(self._plan, batch, resolved, alone)
-
-    def _expect(self, batch: Batch) -> AbstractContextManager[Word | None]:
-        return self._doorbell.expect(batch.batch_id)
 
     def _made_before(self, caller: Caller, batch_id: str, request_id: str = "") -> Batch:
         """The batch of an earlier request, which may wait for Slurm's word on it still: what that
@@ -596,14 +566,11 @@ class Batches:
         return count
 
 
-def _keep(
-    drafts: Drafts, tool: Tool, arrays: Iterable[NewArray], tasks: Sequence[str],
-    begun: Begun | None,
-) -> None:  # fmt: skip
+def _keep(drafts: Drafts, tool: Tool, arrays: Iterable[NewArray], tasks: Sequence[str]) -> None:
     """For what is handed over at once, and so not for what waits at a gate."""
     at = 0
     for array in arrays:
         own = tasks[at : at + array.n_tasks]
         at += array.n_tasks
         if own and not array.gates:
-            drafts.keep(array.tag, tool, own, begun)
+            drafts.keep(array.tag, tool, own)

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from slurmbatch import __version__, journal, notify
 from slurmbatch.api import create_app
 from slurmbatch.batches import Batches, Rules
-from slurmbatch.batches.ahead import Ahead
 from slurmbatch.batches.resolve import Offer
 from slurmbatch.batches.trial import Trials
 from slurmbatch.claims import Claims
@@ -286,10 +285,10 @@ def _batches(
         quotas=settings.limits,
         persons=settings.slurm.runs_as_persons,
     )
-    trials = Trials(slurm, health, max(1, settings.server.threads // 4))
-    begin = getattr(slurm, "begin", None)  # only the commands take time to start
-    ahead = Ahead(begin, health) if begin is not None else None
-    return Batches(store, offer, rules, doorbell, health, trials=trials, ahead=ahead)
+    trials = Trials(
+        slurm, health, rules.log_dir, settings.jobs.work_dir, max(1, settings.server.threads // 4)
+    )
+    return Batches(store, offer, rules, doorbell, health, trials=trials)
 
 
 def _workers(

@@ -14,7 +14,6 @@ import secrets
 import shutil
 import subprocess
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -29,7 +28,6 @@ from slurmbatch.errors import (
 )
 from slurmbatch.model import Estimate, JobReport, JobUsage, SlurmFacts, Submission
 from slurmbatch.slurm import parse, quirks
-from slurmbatch.slurm.begun import Begun, started
 from slurmbatch.slurm.persons import Way
 from slurmbatch.slurm.port import SubmitRequest
 
@@ -90,16 +88,6 @@ class CommandSlurm:
         # By that of the commands, since sacct takes no field that it does not know.
         object.__setattr__(self, "_fields", quirks.ended_fields(parse.ENDED_FIELDS, version))
         return facts
-
-    def begin(self, request: SubmitRequest) -> Begun | None:
-        """An sbatch for such a request that waits for its script, which may be missing yet:
-        `submit` takes it if it is what it would have started. None for the jobs of persons."""
-        if request.owner is not None:
-            return None
-        with suppress(OSError):  # `submit` will say what is wrong
-            command = self._command("sbatch", self._submission(request))
-            return Begun(command, self.environment())
-        return None
 
     def submit(self, request: SubmitRequest) -> Submission:
         answer = self._sbatch(self._submission(request), request, self.submit_timeout)
@@ -298,11 +286,18 @@ class CommandSlurm:
             command = [*self._wrapper, *way.command(owner, sbatch, timeout)]
             environment |= way.environment(owner, timeout)
         is_killable = owner is None or way is None or way.is_killable
-        script, process = request.script.encode(), None
-        if isinstance(request.begun, Begun):
-            process = request.begun.take(command, environment, script)
-        if process is None:
-            process = _started(command, environment, script)
+        # From a file in memory, not through a pipe, which Popen.communicate(timeout=…) would stop
+        # feeding after its first wait (python/cpython, Lib/subprocess.py).
+        with os.fdopen(os.memfd_create("script"), "wb+") as stdin:
+            stdin.write(request.script.encode())
+            stdin.seek(0)
+            try:
+                process = subprocess.Popen(
+                    command, env=environment, cwd="/", umask=0o077, stdin=stdin,
+                    stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                )  # fmt: skip
+            except OSError as error:
+                raise SlurmUnreachable(f"{command[0]}: {error.strerror}") from error
         if is_killable:
             with process:
                 return self._heard(process, timeout)
@@ -342,20 +337,6 @@ class CommandSlurm:
         if self.bin_dir:
             return str(self.bin_dir / name)
         return shutil.which(name, path=SYSTEM_PATH) or f"/usr/bin/{name}"
-
-
-def _started(
-    command: Sequence[str], environment: Mapping[str, str], script: bytes
-) -> subprocess.Popen[bytes]:
-    # From a file in memory, not through a pipe, which Popen.communicate(timeout=…) would stop
-    # feeding after its first wait (python/cpython, Lib/subprocess.py).
-    with os.fdopen(os.memfd_create("script"), "wb+") as stdin:
-        stdin.write(script)
-        stdin.seek(0)
-        try:
-            return started(command, environment, stdin.fileno())
-        except OSError as error:
-            raise SlurmUnreachable(f"{command[0]}: {error.strerror}") from error
 
 
 def submit_arguments(request: SubmitRequest) -> list[str]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Protocol
 
 from slurmbatch.accounts import Account
-from slurmbatch.drafts import Begun
 from slurmbatch.model import Estimate, JobReport, JobUsage, SlurmFacts, SlurmOptions, Submission
 
 
@@ -19,8 +18,7 @@ class SubmitRequest:
     `licences` are `name:count` per task, `features` all have to be there; `exclude` has the names
     of nodes that it is not to run on, with commas between, `nodelist` of the one that it is.
     `throttle` is how many of its tasks may run at once. The array is submitted held: nothing of it
-    runs before `release`. `owner`: as whom it runs; None: as the service's own account. `begun`:
-    what has been started for it already, where that was of use.
+    runs before `release`. `owner`: as whom it runs; None: as the service's own account.
     """
 
     tag: str
@@ -39,7 +37,6 @@ class SubmitRequest:
     nodelist: str = ""
     throttle: int | None = None
     owner: Account | None = None
-    begun: Begun | None = field(default=None, compare=False)
 
     @property
     def array(self) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from slurmbatch import acl, script
@@ -49,12 +49,12 @@ class Terms:
             return None
         tool, filesystems = offered
         owner = self.owner(array)
-        draft = drafts.take(array.tag, tool, array.n_tasks)
-        if draft is None:
+        tasks = drafts.take(array.tag, tool, array.n_tasks)
+        if tasks is None:
             fixed, own = store.arrays.arguments(array.pk)
-            tasks: Sequence[str] = list(script.tasks_for(tool, own))
+            tasks = list(script.tasks_for(tool, own))
         else:
-            fixed, tasks = store.arrays.fixed_args(array.pk), draft.tasks
+            fixed = store.arrays.fixed_args(array.pk)
         wanted = Wanted(
             batch_id=array.batch_id,
             user_id=array.user_id,
@@ -70,8 +70,7 @@ class Terms:
             exclude=array.exclude,
             throttle=array.throttle,
         )
-        request = request_for(tool, filesystems, wanted, tasks)
-        return replace(request, begun=draft.begun) if draft else request
+        return request_for(tool, filesystems, wanted, tasks)
 
     def _offered(self, array: ArraySpec) -> tuple[Tool, list[Filesystem]] | None:
         names = array.hardware.filesystems

@@ -30,12 +30,12 @@ one piece, and takes 79; a 304 took 86, and took 52 once it was answered before 
 object; a Falcon that does nothing takes 38. To those with an API key a 304 is now told in the event
 loop itself, with no hand-over, and no other thread that wants the lock.
 
-A new batch is bound by sbatch, and by its jobs: of a thousand, some 3 ms to parse and check, and to
-put each into the words of its script, which tells how long that is; 1.5 to write them down; and as
-much again until the submitter has come round. sbatch is started before most of that, so that its
-own start, half of the 7 ms that it takes, goes by meanwhile; and the disk is waited for while it
-runs. What has been put into words is kept for the submitter, which would have to read and render it
-again.
+A new batch is bound by sbatch, which it waits for, and by its jobs: of a thousand, some 3 ms to
+parse and check, and to put each into the words of its script, which tells how long that is; 1.5 to
+write them down; and as much again until the submitter has come round. sbatch itself takes 7, half
+of which is its own start; to start it ahead, before there is a script, has gained nothing on two
+cores. The disk is waited for while it runs. What has been put into words is kept for the submitter,
+which would have to read and render it again.
 
 A million jobs go through the same in portions: 25 s of CPU, while others are answered in between.
 

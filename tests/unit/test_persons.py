@@ -74,7 +74,7 @@ def world(tmp_path: Path, accounts: Accounts) -> Iterator[World]:
     rules = Rules(tmp_path / "logs", None, 262_144, None, submit_wait=0.0, persons=True)
     made.batches = Batches(
         made.store, offer, rules, made.doorbell, made.health, lambda: made.slurm.now,
-        Trials(made.slurm, made.health), account=accounts,
+        Trials(made.slurm, made.health, tmp_path / "logs", None), account=accounts,
     )  # fmt: skip
     made.submitter.adopt(
         Terms(tools, {}, tmp_path / "logs", None, account=accounts, longest_backoff=2.0)

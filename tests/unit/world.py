@@ -167,7 +167,7 @@ class World:
             self.doorbell,
             self.health,
             clock=lambda: self.slurm.now,
-            trials=Trials(slurm, self.health),
+            trials=Trials(slurm, self.health, self.directory / "logs", self.directory),
         )
 
     def restart(self) -> None:

@@ -51,7 +51,7 @@ class Site:
         self.batches = Batches(
             self.store, self.offer, rules, self.world.doorbell, self.world.health,
             clock=lambda: self.world.slurm.now,
-            trials=Trials(self.world.slurm, self.world.health),
+            trials=Trials(self.world.slurm, self.world.health, directory / "logs", directory),
         )  # fmt: skip
         self.app = create_app(
             self.batches,
