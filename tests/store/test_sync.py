@@ -74,6 +74,13 @@ def test_a_sync_is_one_of_the_log_that_has_what_was_committed(
     assert synced[2].stat().st_ino == log.stat().st_ino
 
 
+def test_it_needs_nothing_to_have_been_written(tmp_path: Path) -> None:
+    for _ in range(2):
+        store = open_store(tmp_path / "x.sqlite", exclusive=True)
+        store.sync()
+        store.close()
+
+
 def test_a_disk_that_fails_is_told_of(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def fdatasync(_: int) -> None:
         raise OSError(5, "Input/output error")
