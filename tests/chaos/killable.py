@@ -26,18 +26,23 @@ from tests.chaos.points import Gun, Trigger, Watched
 
 
 class KillableDatabase(Database):
-    """With a point inside of every transaction, before its commit."""
+    """With a point inside of every transaction, before its commit, and around each sync."""
 
     def __init__(self, path: Path, trigger: Trigger) -> None:
         self._trigger = trigger
         super().__init__(path, exclusive=True)
 
     @contextmanager
-    def write(self) -> Iterator[peewee.SqliteDatabase]:
-        with super().write() as db:
+    def write(self, *, synced: bool = True) -> Iterator[peewee.SqliteDatabase]:
+        with super().write(synced=synced) as db:
             yield db
             self._trigger.hit("database.commit:before")
         self._trigger.hit("database.commit:after")
+
+    def sync(self) -> None:
+        self._trigger.hit("database.sync:before")
+        super().sync()
+        self._trigger.hit("database.sync:after")
 
 
 class Forgetful:

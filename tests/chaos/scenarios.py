@@ -24,9 +24,9 @@ def _both(*calls: str) -> tuple[str, ...]:
 
 # On the way of every batch, in the order of that way.
 BY_A_BATCH = _both(
-    "batches.create", "database.commit", "arrays.trying", "slurm.submit", "arrays.accepted",
-    "slurm.find", "arrays.releasing", "slurm.release", "arrays.queued", "slurm.live",
-    "arrays.apply",
+    "batches.create", "database.commit", "database.sync", "arrays.trying", "slurm.submit",
+    "arrays.accepted", "slurm.find", "arrays.releasing", "slurm.release", "arrays.queued",
+    "slurm.live", "arrays.apply",
 )  # fmt: skip
 BY_ACCOUNTING = _both("slurm.ended")
 BY_NO_REPLY = _both("arrays.waits")
