@@ -65,7 +65,7 @@ def test_jobs_see_the_same(
     commands: CommandSlurm, binding: BindingSlurm, request_for: Any, tmp_path: Path
 ) -> None:
     ways: dict[str, SlurmPort] = {"commands": commands, "pyslurm": binding}
-    other = "^SLURM_(.*JOB_?ID|TASK_PID|JOB_.*_TIME)="
+    other = "^SLURM_(.*JOB_?ID|.*SLUID|TASK_PID|JOB_.*_TIME)="
     show = f"umask; pwd; echo oops >&2; env | grep -Ev '{other}' | sort"
     printed = []
     for name, way in ways.items():
