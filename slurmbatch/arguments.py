@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from slurmbatch.columns import columns, types
+from slurmbatch.columns import INT64, columns, fit_64_bits, is_plain, types
 from slurmbatch.errors import Fault
 from slurmbatch.model import ArgValue, Parameter, Tool
 
@@ -17,7 +17,6 @@ MAX_VALUE_BYTES = 100_000
 
 # Bytes at most: of a character, and of a number (repr of a float has 24).
 _UTF8, _NUMBER = 4, 32
-_INT64 = range(-(2**63), 2**63)
 _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "string": ((str,), "a string"),
     "integer": ((int,), "an integer"),
@@ -245,29 +244,26 @@ def _unfit_text(value: str) -> str:
 
 
 def _are_fit_texts(column: Sequence[str]) -> bool:
-    text = "".join(column)
-    return text.isascii() and "\0" not in text and max(map(len, column)) <= MAX_VALUE_BYTES
+    return is_plain("".join(column)) and max(map(len, column)) <= MAX_VALUE_BYTES
 
 
 def _unfit_number(value: float) -> str:
     if type(value) is float:
         return "" if math.isfinite(value) else "expected a finite number"
-    return "" if value in _INT64 else "expected an integer of at most 64 bits"
+    return "" if value in INT64 else "expected an integer of at most 64 bits"
 
 
 def _are_fit_numbers(column: Sequence[float]) -> bool:
-    return (
-        _INT64[0] <= min(column) and max(column) <= _INT64[-1] and all(map(math.isfinite, column))
-    )
+    return fit_64_bits(column) and all(map(math.isfinite, column))
 
 
 def _size(value: ArgValue) -> int:
     """Bytes of a value as a tool sees it; what is no proper value has none."""
     if type(value) is int:
-        return len(str(value)) if value in _INT64 else 0
+        return len(str(value)) if value in INT64 else 0
     if isinstance(value, str):
         return len(value) if value.isascii() else len(value.encode(errors="surrogatepass"))
-    if isinstance(value, int) and not isinstance(value, bool) and value not in _INT64:
+    if isinstance(value, int) and not isinstance(value, bool) and value not in INT64:
         return 0
     return len(as_text(value)) if isinstance(value, int | float) else 0
 

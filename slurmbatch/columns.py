@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 Columns = Mapping[str, Sequence[Any]]
+INT64 = range(-(2**63), 2**63)
 
 
 class Alike(list[Mapping[str, Any]]):
@@ -33,3 +34,13 @@ def columns(rows: Sequence[Mapping[str, Any]]) -> Columns | None:
 def types(column: Sequence[object]) -> set[type]:
     """Those of its values."""
     return set(map(type, column))
+
+
+def is_plain(text: str) -> bool:
+    """Whether it is ASCII without NUL; that of a whole column is it where each of its texts is."""
+    return text.isascii() and "\0" not in text
+
+
+def fit_64_bits(column: Sequence[float]) -> bool:
+    """Whether all are in the range of 64-bit integers. (Floats beyond it are no less right.)"""
+    return INT64[0] <= min(column) and max(column) <= INT64[-1]

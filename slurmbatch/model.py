@@ -744,6 +744,9 @@ class Page:
     name: str | None = None
 
 
+ALL_BATCHES = Page()
+
+
 @dataclass(frozen=True, slots=True)
 class Brief:
     """All jobs of a batch in the order of their indices, as little as there is to be told of each.

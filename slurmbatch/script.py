@@ -71,10 +71,7 @@ def tasks_of(tool: Tool, jobs: Sequence[Mapping[str, ArgValue]]) -> list[str]:
     names = frozenset(each.name for each in tool.parameters)
     _check_names(names)
     words = [_words(name, column) for name, column in found.items() if name in names]
-    if len(words) == 1:
-        texts: Iterable[str] = words[0]
-    else:
-        texts = map(" ".join, zip(*words, strict=True)) if words else [""] * len(jobs)
+    texts = map(" ".join, zip(*words, strict=True)) if words else [""] * len(jobs)
     return [f") i={index}; a=({text});;\n" for index, text in enumerate(texts)]
 
 

@@ -17,6 +17,7 @@ from typing import Any, NoReturn, Protocol
 
 import falcon
 
+from slurmbatch.columns import INT64
 from slurmbatch.errors import Malformed, TooLarge, UnsupportedMediaType
 
 MAX_DEPTH = 32
@@ -24,7 +25,6 @@ MAX_MEMBERS = 1000
 MAX_VALUE = 4 * 1024 * 1024
 """Characters of one value in a body that is read in portions: Slurm takes no larger script."""
 
-_INT64 = range(-(2**63), 2**63)
 _PORTION = 64 * 1024
 # Up to here an array is parsed whole, where it has come whole.
 _AT_ONCE = 2 * _PORTION
@@ -172,9 +172,9 @@ class _Text:
     def _elements(self, elements: Elements) -> None:
         if self._are_plain(elements):
             return
-        found = self._at_once()
-        if found is not None:
-            values, size = found
+        whole = self._at_once(_decoder)
+        if whole is not None:
+            values, size, self._at = whole
             for value in values:
                 _take(elements, value, size)
             return
@@ -190,36 +190,31 @@ class _Text:
         """Whether the array that begins here has all been read, and `elements` takes it as it is:
         objects alike, of which nothing takes a look at each. That there are no twins among their
         keys can be seen from their number, too, where every quote is one of JSON's own."""
-        if len(self._text) - self._at > _AT_ONCE:
+        whole = self._at_once(_quick_decoder)
+        if whole is None:
             return False
-        try:
-            values, end = _quick_decoder.raw_decode(self._text, self._at)
-        except (ValueError, Malformed, RecursionError):
-            return False
-        if not values or set(map(type, values)) != {dict}:
+        values, size, end = whole
+        if not values or set(map(type, values)) != {dict} or len(values[0]) > MAX_MEMBERS:
             return False
         text = self._text[self._at : end]
-        n_keys = 0 if "\\" in text or _SPACED_KEY.search(text) else text.count('":')
-        if sum(map(len, values)) != n_keys or len(values[0]) > MAX_MEMBERS:
+        if "\\" in text or _SPACED_KEY.search(text) or text.count('":') != sum(map(len, values)):
             return False
-        if not elements.extend(values, (end - self._at) // len(values)):
+        if not elements.extend(values, size):
             return False
         self._at = end
         return True
 
-    def _at_once(self) -> tuple[list[Any], int] | None:
-        """The elements of the array that begins here, and about how long the text of each is, where
-        all of it has been read already and is right: in half the time. None: it has to be looked at
-        one by one."""
+    def _at_once(self, decoder: json.JSONDecoder) -> tuple[list[Any], int, int] | None:
+        """The elements of the array that begins here, about how long the text of each is, and where
+        it ends, if all of it has been read already and is right: in half the time. None: it has to
+        be looked at one by one."""
         if len(self._text) - self._at > _AT_ONCE:
             return None
         try:
-            values, end = _decoder.raw_decode(self._text, self._at)
-        except (json.JSONDecodeError, Malformed, RecursionError):
+            values, end = decoder.raw_decode(self._text, self._at)
+        except (ValueError, Malformed, RecursionError):
             return None
-        size = (end - self._at) // max(1, len(values))
-        self._at = end
-        return values, size
+        return values, (end - self._at) // max(1, len(values)), end
 
     def value(self) -> object:
         """The value that begins here, whatever it is."""
@@ -344,7 +339,7 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(digits: str) -> int:
-    if len(digits) > 20 or (value := int(digits)) not in _INT64:
+    if len(digits) > 20 or (value := int(digits)) not in INT64:
         raise Malformed(f"The number {digits[:30]} does not fit into 64 bits.")
     return value
 
@@ -385,9 +380,7 @@ _NOT_UTF8 = "The body is not UTF-8: byte {} cannot be read."
 _TOO_DEEP = f"The body is nested more than {MAX_DEPTH} levels deep."
 # White space between a key and its colon.
 _SPACED_KEY = re.compile(r'"\s+:')
-
-
-# Has whoever looks at columns look at whole numbers, too.
+# Without a call for each object and each whole number: those are looked at together, afterwards.
 _quick_decoder = json.JSONDecoder(parse_float=_float, parse_constant=_constant)
 _decoder = json.JSONDecoder(
     object_pairs_hook=_members,

@@ -11,14 +11,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from slurmbatch.columns import Alike, Columns, columns, types
+from slurmbatch.columns import Alike, Columns, columns, fit_64_bits, is_plain, types
 from slurmbatch.errors import Fault, Invalid
 from slurmbatch.model import ArgValue
 from slurmbatch.spool import Spool, compact
 
 MAX_FAULTS = 100
 NO_TEXT = "Expected text without the character U+0000 and without lone surrogates."
-_INT64 = range(-(2**63), 2**63)
 # Up to here elements are kept as they are; of more, only in a file.
 _IN_MEMORY, _CHARACTERS_IN_MEMORY = 2000, 256 * 1024
 
@@ -86,20 +85,15 @@ class VariableArgs:
 def _plain_columns(elements: list[Any]) -> Columns | None:
     """None where they have other names than others, or one is not right at the first glance."""
     found = columns(elements) if types(elements) == {dict} else None
-    if found is None or not _is_plain_text("".join(found)):
+    if found is None or not is_plain("".join(found)):
         return None
     return found if all(map(_is_plain_column, found.values())) else None
 
 
 def _is_plain_column(column: Sequence[Any]) -> bool:
     if (there := types(column)) == {str}:
-        return _is_plain_text("".join(column))
-    # A larger float is right as well, but not at the first glance.
-    return there.issubset(_NUMBERS) and _INT64[0] <= min(column) and max(column) <= _INT64[-1]
-
-
-def _is_plain_text(text: str) -> bool:
-    return text.isascii() and "\0" not in text
+        return is_plain("".join(column))
+    return there.issubset(_NUMBERS) and fit_64_bits(column)
 
 
 def _is_plain(element: object) -> bool:
@@ -108,11 +102,11 @@ def _is_plain(element: object) -> bool:
         return False
     for name, value in element.items():
         if type(value) is str:
-            if not _is_plain_text(value):
+            if not is_plain(value):
                 return False
         elif type(value) not in _NUMBERS:
             return False
-        if not _is_plain_text(name):
+        if not is_plain(name):
             return False
     return True
 

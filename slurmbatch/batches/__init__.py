@@ -38,6 +38,7 @@ from slurmbatch.journal import get
 from slurmbatch.limits import Bound, Quotas, bounds
 from slurmbatch.logs import JobLog
 from slurmbatch.model import (
+    ALL_BATCHES,
     ArgValue,
     Batch,
     Brief,
@@ -61,7 +62,6 @@ from slurmbatch.places import log_parts
 from slurmbatch.store import Idempotency, NewArray, Store, is_id, new_id, new_tag
 
 DEFAULT_MAX_ARRAY_SIZE = 1001
-ALL = Page()
 # While one of these is down, what is shown may be out of date.
 _SOURCES_OF_STATUS = ("slurmctld", "slurmdbd", "poller")
 # Stands for a home, of which only the length counts until it is known.
@@ -179,10 +179,9 @@ class Batches:
         if not self._has_made(caller, idempotency_key):
             self._refuse_while_drained()
         owner = self._owner(caller)
-        batch, resolved = self._meant(caller, new)
+        batch, resolved, arrays, tasks = self._made(caller, new)
         room = self._bounds(caller, resolved.tool)
         idempotency = Idempotency(idempotency_key, body_hash) if idempotency_key else None
-        arrays, tasks = self._cut(batch, resolved)
         with self._doorbell.expect(batch.batch_id) as word:
             # Before the batch is there: the submitter may come round in the very next moment.
             _keep(self._doorbell.drafts, resolved.tool, arrays, tasks)
@@ -251,27 +250,26 @@ class Batches:
         if self._trials is None:
             raise Unavailable("There is no dry run here.")
         owner = self._owner(caller)
-        batch, resolved = self._meant(caller, new)
-        arrays, _ = self._cut(batch, resolved)
+        batch, resolved, arrays, _ = self._made(caller, new)
         room = self._bounds(caller, resolved.tool)
         self._store.batches.require_room(room, batch.n_jobs, new.args_bytes)
         return self._trials.of(
             batch, resolved, arrays, self._offer.filesystems, self._rules.claims_dir, owner
         )
 
-    def _meant(self, caller: Caller, new: NewBatch) -> tuple[Batch, Resolved]:
-        """Raises Invalid."""
+    def _made(
+        self, caller: Caller, new: NewBatch
+    ) -> tuple[Batch, Resolved, list[NewArray], Sequence[str]]:
+        """What is to be kept, and its tasks; no tasks where they are too many. Raises Invalid."""
         resolved, faults = self._resolve(caller, new)
         if resolved is None:
             raise Invalid(faults)
         batch = replace(
             self._batch(caller, resolved), depends_on=new.depends_on, max_parallel=new.max_parallel
         )
-        return batch, resolved
+        return batch, resolved, *self._cut(batch, resolved)
 
     def _cut(self, batch: Batch, resolved: Resolved) -> tuple[list[NewArray], Sequence[str]]:
-        """The arrays that are to be kept, and their tasks; no tasks where they are too many. Raises
-        Invalid."""
         jobs = resolved.variable_args
         if isinstance(jobs, list):
             kept: Sequence[str] = script.tasks_of(resolved.tool, jobs)
@@ -373,7 +371,7 @@ class Batches:
     # --- what there is --------------------------------------------------------------------------
 
     def list(
-        self, caller: Caller, page: Page = ALL, user: str | None = None
+        self, caller: Caller, page: Page = ALL_BATCHES, user: str | None = None
     ) -> tuple[list[Batch], str | None]:
         """The page, and the batch id after which the next one begins, if there is one.
 
@@ -385,7 +383,7 @@ class Batches:
             return marked, None
         return marked[: page.limit], marked[page.limit - 1].batch_id
 
-    def list_etag(self, caller: Caller, page: Page = ALL, user: str | None = None) -> str:
+    def list_etag(self, caller: Caller, page: Page = ALL_BATCHES, user: str | None = None) -> str:
         """Changes with whatever `list` gives, without reading more than that."""
         found = self._store.batches.versions(*self._seen(caller, page, user))
         stale = self._stale_since()

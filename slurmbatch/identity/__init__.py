@@ -60,10 +60,10 @@ class Identity:
 
     def known(self, header: str | None) -> Caller | None:
         """The same, and None where `authenticate` raises; nothing is logged, nor used up."""
-        if header is None or header.lstrip(" \t")[:6].lower() == "munge ":
+        if header is None or _parts(header)[0] == "munge":
             return None
         try:
-            return self._caller(header or "")
+            return self._caller(header)
         except Refused:
             return None
 

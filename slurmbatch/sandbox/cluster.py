@@ -211,9 +211,9 @@ class Sandbox:
 
     def _make_killable(self, supervisor: Supervisor, slurmctld: Component) -> None:
         """A new one that could not start again after a kill is ended and started once in peace."""
-        version = build.version_of(supervisor.site.programs["slurmctld"])
-        written = self.paths.slurmctld_state / quirks.USAGE
-        if quirks.needs_usage(version) and not written.exists():
+        if (self.paths.slurmctld_state / quirks.USAGE).exists():
+            return
+        if quirks.needs_usage(build.version_of(supervisor.site.programs["slurmctld"])):
             supervisor.processes.stop(slurmctld.pid_file, STOPS_WITHIN)
             supervisor.start([slurmctld])
 

@@ -365,12 +365,8 @@ def _set(db: peewee.SqliteDatabase, pk: int, states: Iterable[ArrayState], **val
     """Compare and set: False if the array is in none of the states (any more)."""
     among = ", ".join(f"'{state}'" for state in states)
     text = f"UPDATE array SET {' = ?, '.join(values)} = ? WHERE pk = ? AND state IN ({among})"
-    cursor = db.execute_sql(text, (*map(_plain, values.values()), pk))
+    cursor = db.execute_sql(text, (*values.values(), pk))
     return bool(cursor.rowcount)
-
-
-def _plain(value: object) -> object:
-    return str(value) if isinstance(value, ArrayState) else value
 
 
 def _count_submitted(

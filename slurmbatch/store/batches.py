@@ -15,6 +15,7 @@ import peewee
 from slurmbatch.errors import SlurmbatchError
 from slurmbatch.limits import Bound
 from slurmbatch.model import (
+    ALL_BATCHES,
     Act,
     ArgValue,
     ArrayState,
@@ -53,7 +54,6 @@ from slurmbatch.store.rows import (
     slurm_json,
 )
 
-ALL = Page()
 _JOBS_A_READ = 500
 # How far one read looks for jobs of some status, which may be few and far between.
 _INDICES_A_READ = 20_000
@@ -116,7 +116,7 @@ class Batches:
         Invalid where it does not fit under the bounds.
         """
         staged = batch.n_jobs > _JOBS_A_TRANSACTION
-        with self._db.write(synced=staged) as db:
+        with self._db.write(synced=False) as db:
             if idempotency is not None:
                 before = earlier(db, batch.user_id, idempotency)
                 if before is not None:
@@ -297,7 +297,7 @@ class Batches:
         """The id of the batch that the key made. Raises KeyReused, Conflict (it is deleted)."""
         return earlier(self._db.reader, user_id, idempotency)
 
-    def versions(self, user_id: str, page: Page = ALL) -> list[tuple[str, int, bool]]:
+    def versions(self, user_id: str, page: Page = ALL_BATCHES) -> list[tuple[str, int, bool]]:
         """Of each batch that `list` would give its id, its version, and whether it has ended."""
 
         def read() -> list[tuple[str, int, bool]]:
@@ -306,7 +306,7 @@ class Batches:
 
         return self._db.remembered(("versions", user_id, page), read)
 
-    def list(self, user_id: str, page: Page = ALL) -> list[Batch]:
+    def list(self, user_id: str, page: Page = ALL_BATCHES) -> list[Batch]:
         return [batch_of(row) for row in self._db.rows(_listed(BATCH_COLUMNS, user_id, page))]
 
     def brief(self, user_id: str, batch_id: str) -> Brief:
@@ -542,7 +542,7 @@ def _insert_array(
         tag=array.tag,
         n_tasks=array.n_tasks,
         n_unfinished=array.n_tasks,
-        state=str(ArrayState.BLOCKED if array.gates else ArrayState.INTENT),
+        state=ArrayState.BLOCKED if array.gates else ArrayState.INTENT,
         gate=holding.words(array.gates),
         waiting=_first_word(array.gates),
         throttle=array.throttle,

@@ -285,11 +285,8 @@ class _Log:
 
     def _opened(self) -> int:
         """It stays the same file for as long as anybody has the database open."""
-        directory = os.open(self._path.parent, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)  # or a new file, synced or not, may have no name after a power cut
-        finally:
-            os.close(directory)
+        # Or a new file, synced or not, may have no name after a power cut.
+        sync_file(self._path.parent)
         return os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
 
     def close(self) -> None:
@@ -297,6 +294,16 @@ class _Log:
             if self._file is not None:
                 os.close(self._file)
             self._file = None
+
+
+def sync_file(path: Path) -> None:
+    """Returns when what is in a file, or the names in a directory, are on the disk. Raises
+    OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -16,7 +16,7 @@ from slurmbatch import headship
 from slurmbatch.errors import NewerSchema, StoreFull, StoreUnavailable
 from slurmbatch.model import Act
 from slurmbatch.store import audit
-from slurmbatch.store.database import Database, holding, honest_errors
+from slurmbatch.store.database import Database, holding, honest_errors, sync_file
 from slurmbatch.store.migrations import MIGRATIONS
 from slurmbatch.store.rows import FIRST_END, STATUSES
 from slurmbatch.store.staging import STAGED
@@ -107,10 +107,10 @@ def back_up(path: Path, target: Path) -> int:
             os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
             with closing(_reading(path)) as source:
                 source.execute("VACUUM INTO ?", (str(partial),))
-            _sync(partial)
+            sync_file(partial)
             _refuse(examine(partial, thoroughly=False), partial)
             partial.rename(target)
-            _sync(target.parent)
+            sync_file(target.parent)
     finally:
         for left in (partial, *_beside(partial)):
             left.unlink(missing_ok=True)
@@ -134,7 +134,7 @@ def restore(path: Path, source: Path) -> Path | None:
                 old.unlink(missing_ok=True)
             _copy(source, path)
         path.chmod(0o600)
-        _sync(path.parent)
+        sync_file(path.parent)
         return kept
 
 
@@ -166,11 +166,11 @@ def _keep(path: Path) -> Path | None:
             copy = partial.with_name(partial.name + end)
             shutil.copyfile(old, copy)
             copy.chmod(0o600)
-            _sync(copy)
+            sync_file(copy)
             copied.append((copy, kept.with_name(kept.name + end)))
     for copy, named in copied:
         copy.rename(named)
-    _sync(path.parent)
+    sync_file(path.parent)
     return kept
 
 
@@ -181,14 +181,6 @@ def _beside(path: Path) -> tuple[Path, Path]:
 def _reading(path: Path) -> sqlite3.Connection:
     # Nothing that reads alone ever checkpoints, which only the daemon may.
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # --- what is wrong -----------------------------------------------------------------------------
