@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from falcon import testing
 from slurmbatch.api import create_app
 from slurmbatch.api.unchanged import App
 from tests.api.fakes import FakeBatches, FakeIdentity, FakeKeyring, FakeReadiness
+from tests.api.hostile.site import Site
 
 MAX_BODY = 64 * 1024
 PROBLEM = ["type", "title", "status", "detail", "instance", "request_id"]
@@ -102,3 +104,12 @@ def api(
         draining=lambda: bool(drain),
     )  # fmt: skip
     return Api(app)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The real application with users, keys and batches of theirs, as they are for those who mean
+    harm."""
+    made = Site(tmp_path_factory.mktemp("site"))
+    yield made
+    made.close()

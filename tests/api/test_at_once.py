@@ -22,7 +22,7 @@ from slurmbatch.model import Caller, NewBatch
 from slurmbatch.web import Web
 from tests.api.fakes import FakeReadiness
 from tests.api.hostile.site import ADMIN, MAX_BODY, OWNER, VICTIM, Site, id_of
-from tests.unit.test_at_once import listening
+from tests.unit.test_at_once import client_of, listening, rest_of, text
 from tests.unit.test_identity import SECRET, SHARED
 
 
@@ -68,7 +68,7 @@ class Served:
         return int(quick.split(b" ", 2)[1]), self.at_once == [True], quick
 
     def get(self, path: str, key: str, *headers: str) -> tuple[int, bool, bytes]:
-        return self.ask(request(path, f"Authorization: {key}", *headers))
+        return self.ask(text(path, f"Authorization: {key}", *headers))
 
     def close(self) -> None:
         for web in self._webs:
@@ -76,10 +76,10 @@ class Served:
 
 
 def _answer(port: int, raw: bytes) -> bytes:
-    with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+    with client_of(port) as client:
         client.sendall(raw)
         client.shutdown(socket.SHUT_WR)
-        return b"".join(iter(lambda: client.recv(65_536), b""))
+        return rest_of(client)
 
 
 def _less_own(answer: bytes) -> bytes:
@@ -87,17 +87,11 @@ def _less_own(answer: bytes) -> bytes:
     return re.sub(rb"(X-Request-Id|Date): [^\r]+\r\n", rb"\1\r\n", answer)
 
 
-def request(path: str, *headers: str, method: str = "GET", version: str = "1.1") -> bytes:
-    return "\r\n".join([f"{method} {path} HTTP/{version}", "Host: x", *headers, "", ""]).encode()
-
-
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    site = Site(tmp_path_factory.mktemp("site"))
+def served(site: Site) -> Iterator[Served]:
     made = Served(site)
     yield made
     made.close()
-    site.close()
 
 
 @pytest.fixture
@@ -198,7 +192,7 @@ def test_all_else_is_told_as_ever(served: Served, own: str, case: Case) -> None:
         return text
 
     headers = [filled(each) for each in case.headers]
-    raw = request(filled(case.path), *headers, method=case.method, version=case.version)
+    raw = text(filled(case.path), *headers, method=case.method, version=case.version)
     status, at_once, _ = served.ask(raw)
     assert (status, at_once) == (case.status, False)
 

@@ -6,28 +6,19 @@ import io
 import logging
 import re
 import unicodedata
-from collections.abc import Iterator
 
 import pytest
 
 from slurmbatch import journal
 
 
-@pytest.fixture
-def out() -> Iterator[io.StringIO]:
-    stream = io.StringIO()
-    journal.configure("info", stream)
-    yield stream
-    journal.configure("info")
-
-
 def lines(stream: io.StringIO) -> list[str]:
     return stream.getvalue().splitlines()
 
 
-def test_a_line_is_time_level_sentence_and_fields(out: io.StringIO) -> None:
+def test_a_line_is_time_level_sentence_and_fields(log: io.StringIO) -> None:
     journal.get("slurmbatch.test").info("batch accepted", batch_id="01J", n_jobs=3, new=True)
-    [line] = lines(out)
+    [line] = lines(log)
     assert re.fullmatch(
         r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z info "
         r'event="batch accepted" batch_id=01J n_jobs=3 new=true logger=slurmbatch\.test',
@@ -61,8 +52,8 @@ def test_values(value: object, shown: str) -> None:
     assert journal.line(0, "info", "x", {"k": value}).endswith(f" k={shown}")
 
 
-def test_no_character_breaks_out_of_its_line(out: io.StringIO) -> None:
-    log = journal.get("t")
+def test_no_character_breaks_out_of_its_line(log: io.StringIO) -> None:
+    speaker = journal.get("t")
     everything = [chr(code) for code in range(0x110000)]
     hostile = [
         character
@@ -73,30 +64,30 @@ def test_no_character_breaks_out_of_its_line(out: io.StringIO) -> None:
     ]
     assert len(hostile) > 2048
     for character in hostile[:70] + hostile[-20:]:
-        log.info(f"event {character} info", **{f"k{character}x": f"v{character}w"})
-    text = out.getvalue()
+        speaker.info(f"event {character} info", **{f"k{character}x": f"v{character}w"})
+    text = log.getvalue()
     assert len(text.split("\n")) == 91
     assert not set(hostile) - {"\n"} & set(text)
     assert all(each.count(" info event=") == 1 for each in text.split("\n")[:-1])
 
 
-def test_a_traceback_stays_on_one_line(out: io.StringIO) -> None:
+def test_a_traceback_stays_on_one_line(log: io.StringIO) -> None:
     try:
         raise ValueError("first\nsecond")
     except ValueError:
         journal.get("t").exception("it broke", request_id="r1")
-    [line] = lines(out)
+    [line] = lines(log)
     assert " error event=" in line
     assert "request_id=r1" in line
     assert 'traceback="Traceback (most recent call last):\\n' in line
     assert line.endswith('ValueError: first\\nsecond"')
 
 
-def test_credentials_are_blotted_out(out: io.StringIO) -> None:
+def test_credentials_are_blotted_out(log: io.StringIO) -> None:
     key = "sbk_abcdefghijkl_" + "Ab-_" * 10 + "xyz"
     token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl"
     journal.get("t").info(f"saw {key}", where=f"Bearer {token}", authorization="letmein")
-    text = out.getvalue()
+    text = log.getvalue()
     assert "sbk_abcdefghijkl[hidden]" in text
     assert "Ab-_" not in text
     assert "eyJ" not in text
@@ -104,35 +95,35 @@ def test_credentials_are_blotted_out(out: io.StringIO) -> None:
     assert "letmein" not in text
 
 
-def test_long_values_are_cut(out: io.StringIO) -> None:
+def test_long_values_are_cut(log: io.StringIO) -> None:
     journal.get("t").info("x", k="y" * 100_000)
-    assert len(out.getvalue()) < 20_000
+    assert len(log.getvalue()) < 20_000
 
 
-def test_levels(out: io.StringIO) -> None:
-    log = journal.get("t")
-    log.debug("no")
-    journal.configure("debug", out)
-    log.debug("yes")
-    journal.configure("error", out)
-    log.warning("no")
-    log.error("yes")
-    assert [" debug " in each or " error " in each for each in lines(out)] == [True, True]
+def test_levels(log: io.StringIO) -> None:
+    speaker = journal.get("t")
+    speaker.debug("no")
+    journal.configure("debug", log)
+    speaker.debug("yes")
+    journal.configure("error", log)
+    speaker.warning("no")
+    speaker.error("yes")
+    assert [" debug " in each or " error " in each for each in lines(log)] == [True, True]
 
 
-def test_the_standard_library_speaks_the_same_form(out: io.StringIO) -> None:
+def test_the_standard_library_speaks_the_same_form(log: io.StringIO) -> None:
     try:
         raise RuntimeError("a\nb")
     except RuntimeError:
         logging.getLogger("waitress").exception("Exception while serving %s", "/a\nb")
-    [line] = lines(out)
+    [line] = lines(log)
     assert ' error event="Exception while serving /a\\nb" logger=waitress traceback="' in line
 
 
-def test_peewee_statements_are_never_written(out: io.StringIO) -> None:
-    journal.configure("debug", out)
+def test_peewee_statements_are_never_written(log: io.StringIO) -> None:
+    journal.configure("debug", log)
     logging.getLogger("peewee").debug(("SELECT ?", ["secret"]))
-    assert lines(out) == []
+    assert lines(log) == []
 
 
 def test_a_closed_stream_fails_nobody() -> None:

@@ -89,15 +89,13 @@ class TestKeeping:
             site.impatient(0.5).submit(request())
         assert site.impatient(5.0).live() == []
 
-    def test_chatter_becomes_lines_of_the_log_and_nothing_else(self, site: Site) -> None:
-        lines = io.StringIO()
-        journal.configure("debug", lines)
-        try:
-            site.tell(chatter="libslurm: something\nand more", jobs=[record(1)])
-            assert len(site.slurm.live()) == 1
-        finally:
-            journal.configure("info")
-        said = [line for line in lines.getvalue().splitlines() if "libslurm says" in line]
+    def test_chatter_becomes_lines_of_the_log_and_nothing_else(
+        self, site: Site, log: io.StringIO
+    ) -> None:
+        journal.configure("debug", log)
+        site.tell(chatter="libslurm: something\nand more", jobs=[record(1)])
+        assert len(site.slurm.live()) == 1
+        said = [line for line in log.getvalue().splitlines() if "libslurm says" in line]
         assert len(said) == 4  # both lines, written to standard error and to standard output
         assert 'line="and more"' in said[1]
 

@@ -6,13 +6,12 @@ import io
 import os
 import socket
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from slurmbatch import journal, logs
+from slurmbatch import logs
 from slurmbatch.errors import LogUnreadable, Unavailable
 from slurmbatch.logs import JobLog, last_bytes, open_log, remove_batch, tail_lines
 
@@ -24,14 +23,6 @@ def job_log(tmp_path: Path) -> JobLog:
     root = tmp_path / "logs"
     (root / "01" / "batch").mkdir(parents=True)
     return JobLog(root, ("01", "batch", "0.log"), os.getuid())
-
-
-@pytest.fixture
-def journal_text() -> Iterator[io.StringIO]:
-    stream = io.StringIO()
-    journal.configure("info", stream)
-    yield stream
-    journal.configure("info")
 
 
 def path_of(job_log: JobLog) -> Path:
@@ -296,9 +287,9 @@ class TestRemoving:
         assert (root / "two" / "0.0" / "1.log").exists()
         assert open_files() == before
 
-    def test_of_one_that_never_printed(self, root: Path, journal_text: io.StringIO) -> None:
+    def test_of_one_that_never_printed(self, root: Path, log: io.StringIO) -> None:
         remove_batch(root, "three")
-        assert journal_text.getvalue() == ""
+        assert log.getvalue() == ""
 
     @pytest.mark.parametrize("at", ["logs/one/0.0/2.log", "logs/one/1.0"])
     def test_a_link_is_removed_and_not_what_it_leads_to(self, root: Path, at: str) -> None:
@@ -307,18 +298,16 @@ class TestRemoving:
         assert not (root / "one").exists()
         assert (root.parent / "home" / "1.log").exists()
 
-    def test_a_link_in_its_place_is_left_and_said(
-        self, root: Path, journal_text: io.StringIO
-    ) -> None:
+    def test_a_link_in_its_place_is_left_and_said(self, root: Path, log: io.StringIO) -> None:
         (root / "three").symlink_to(root.parent / "home")
         remove_batch(root, "three")
         assert (root.parent / "home" / "1.log").exists()
-        assert "logs of a deleted batch stay" in journal_text.getvalue()
-        assert "batch_id=three" in journal_text.getvalue()
+        assert "logs of a deleted batch stay" in log.getvalue()
+        assert "batch_id=three" in log.getvalue()
 
-    def test_a_root_that_is_away_is_said(self, root: Path, journal_text: io.StringIO) -> None:
+    def test_a_root_that_is_away_is_said(self, root: Path, log: io.StringIO) -> None:
         remove_batch(root.parent / "unmounted", "one")
-        assert "logs of a deleted batch stay" in journal_text.getvalue()
+        assert "logs of a deleted batch stay" in log.getvalue()
 
     @pytest.mark.parametrize("name", ["", ".", "..", "one/0.0", "/", "a\0b"])
     def test_a_name_that_is_none(self, root: Path, name: str) -> None:

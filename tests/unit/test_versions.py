@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from slurmbatch import journal
 from slurmbatch.config import load
 from slurmbatch.daemon import chosen_slurm
 from slurmbatch.slurm import parse, quirks
@@ -63,7 +62,9 @@ def test_jobs_get_through_pyslurm_what_sbatch_of_that_version_gives() -> None:
 
 
 @pytest.mark.parametrize(("version", "n"), [("22.05.8", 2), ("26.05.5", 0), (None, 0)])
-def test_the_daemon_says_so_at_its_start(tmp_path: Path, version: str | None, n: int) -> None:
+def test_the_daemon_says_so_at_its_start(
+    tmp_path: Path, log: io.StringIO, version: str | None, n: int
+) -> None:
     (tmp_path / "tools.d").mkdir()
     if version is not None:
         (tmp_path / "scontrol").write_text(f"#!/bin/sh\necho slurm-wlm {version}\n")
@@ -72,14 +73,9 @@ def test_the_daemon_says_so_at_its_start(tmp_path: Path, version: str | None, n:
     file.write_text(
         f'[jobs]\nlog_dir = "{tmp_path}"\n[slurm]\nbackend = "commands"\nbin_dir = "{tmp_path}"\n'
     )
-    stream = io.StringIO()
-    journal.configure("info", stream)
-    try:
-        chosen_slurm(load(file))
-        for thread in [each for each in threading.enumerate() if each.name == "limits"]:
-            thread.join(20.0)
-    finally:
-        journal.configure("info")
-    told = [line for line in stream.getvalue().splitlines() if "has limits" in line]
+    chosen_slurm(load(file))
+    for thread in [each for each in threading.enumerate() if each.name == "limits"]:
+        thread.join(20.0)
+    told = [line for line in log.getvalue().splitlines() if "has limits" in line]
     assert len(told) == n
     assert all(f'version="slurm-wlm {version}"' in line and " warning " in line for line in told)

@@ -70,12 +70,10 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    site = Site(tmp_path_factory.mktemp("site"))
+def served(site: Site) -> Iterator[Served]:
     made = Served(site)
     yield made
     made.close()
-    site.close()
 
 
 def harmless(served: Served, raw: bytes) -> tuple[int, bytes]:

@@ -18,23 +18,9 @@ POISONS = ("\n", "\r\n", "\x1b]0;owned\x07", "\u202e", "\x9b31m", "\u2028", "\x0
 FORGED = '2026-01-01T00:00:00.000Z info event="forged" user=root'
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    made = Site(tmp_path_factory.mktemp("site"))
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def log() -> Iterator[io.StringIO]:
-    stream = io.StringIO()
-    journal.configure("debug", stream)
-    yield stream
-    journal.configure("info")
-
-
 @pytest.mark.parametrize("poison", POISONS, ids=[ascii(each) for each in POISONS])
 def test_every_place_of_a_request(site: Site, log: io.StringIO, poison: str) -> None:
+    journal.configure("debug", log)
     text = f"{poison}{FORGED}{poison}"
     asked = 0
     for method, path, headers, body in requests(site, text):

@@ -3,7 +3,6 @@ old key nor one for looking only may do."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -55,13 +54,6 @@ MATRIX: dict[tuple[str, str], tuple[int, ...]] = {
 }
 BODIES: dict[tuple[str, str], Any] = {("POST", "/batches"): GOOD, ("POST", "/keys"): {"name": "x"}}
 FILES = {"/docs/{file}": "start.js", "/ui/{file}": "app.js"}
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    made = Site(tmp_path_factory.mktemp("site"))
-    yield made
-    made.close()
 
 
 def test_every_route_is_in_it(site: Site) -> None:

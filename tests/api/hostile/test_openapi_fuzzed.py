@@ -6,7 +6,7 @@ Schemathesis makes it up from the document, the same each time. `make fuzz` make
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -57,11 +57,9 @@ schema.app = through
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    made = Site(tmp_path_factory.mktemp("site"))
-    through.app = made.app
-    yield made
-    made.close()
+def site(site: Site) -> Site:
+    through.app = site.app
+    return site
 
 
 @schema.parametrize()
