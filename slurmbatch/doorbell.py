@@ -1,6 +1,7 @@
 """Wakes the submitter, and carries its word on a new batch back to the requests that wait for it.
 
-Beside the bell lies what spares the submitter work: see `drafts`.
+Beside the bell lies what spares the submitter work, and requests their waiting: see `drafts` and
+`precedents`.
 
 Waiting is bounded in time and in number: requests that wait hold a server thread each.
 """
@@ -13,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from slurmbatch.drafts import Drafts
+from slurmbatch.precedents import Precedents
 
 
 @dataclass(eq=False)
@@ -53,6 +55,7 @@ class Doorbell:
         self._waiting: list[Word] = []
         self._most = most_waiting
         self.drafts = Drafts()
+        self.precedents = Precedents()
 
     def ring(self) -> None:
         self._bell.set()

@@ -59,6 +59,7 @@ from slurmbatch.model import (
     parse_job_id,
 )
 from slurmbatch.places import log_parts
+from slurmbatch.precedents import Like, like
 from slurmbatch.store import Idempotency, NewArray, Store, is_id, new_id, new_tag
 
 DEFAULT_MAX_ARRAY_SIZE = 1001
@@ -75,6 +76,7 @@ class Rules:
 
     `persons`: jobs run as the account that has their user's name, and not as the service.
     `poll_late`: once the poller has not come round for so long, what is shown is out of date.
+    `precedent`: for how long Slurm's having accepted a batch spares the like the wait for its word.
     """
 
     log_dir: Path
@@ -85,6 +87,7 @@ class Rules:
     claims_dir: Path | None = None
     persons: bool = False
     poll_late: float = late_after(15.0)
+    precedent: float = 0.0
     quotas: Quotas = field(default_factory=Quotas)
 
 
@@ -206,12 +209,21 @@ class Batches:
             self._doorbell.ring()
             self._make_safe(batch)
             if word is not None:
-                patience = 0.0 if self._health.is_down("slurmctld") else self._rules.submit_wait
-                self._refused(caller, batch.batch_id, word.wait(patience), request_id)
+                what = like(batch.user_id, owner.uid if owner else None, batch.tool_id,
+                            batch.hardware, batch.slurm, arrays[0].n_tasks)  # fmt: skip
+                self._refused(caller, batch.batch_id, word.wait(self._patience(what)), request_id)
         try:
             return self.get(caller, batch.batch_id), True
         except NotFound:  # deleted by its owner in the meantime; it was made all the same
             return replace(batch, counts={Status.SUBMITTED: batch.n_jobs}), True
+
+    def _patience(self, what: Like) -> float:
+        """For how many seconds Slurm's word on a new batch is waited for."""
+        if self._health.is_down("slurmctld"):
+            return 0.0
+        if self._doorbell.precedents.has(what, self._rules.precedent):
+            return 0.0
+        return self._rules.submit_wait
 
     def _make_safe(self, batch: Batch) -> None:
         """Returns when the batch survives a power cut, for which it is waited while Slurm gets it,

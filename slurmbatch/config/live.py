@@ -15,8 +15,8 @@ _TABLES = frozenset((
     "webhooks", "webhooks.hosts",
 ))  # fmt: skip
 _KEYS = frozenset((
-    "jobs.max_jobs_per_batch", "jobs.max_args_bytes", "server.submit_wait", "slurm.array_size",
-    "slurm.max_script_bytes", "store.audit_rows", "store.keep_days",
+    "jobs.max_jobs_per_batch", "jobs.max_args_bytes", "server.precedent", "server.submit_wait",
+    "slurm.array_size", "slurm.max_script_bytes", "store.audit_rows", "store.keep_days",
 ))  # fmt: skip
 
 

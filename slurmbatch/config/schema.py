@@ -63,6 +63,16 @@ class Server(Section):
         allow_inf_nan=False,
         description="Seconds for which the answer to a new batch waits for Slurm's word on it.",
     )
+    precedent: float = Field(
+        default=300.0,
+        ge=0,
+        le=86_400,
+        allow_inf_nan=False,
+        description=(
+            "Seconds for which Slurm's having accepted a batch spares the like that wait: of the "
+            "same user, tool, hardware and Slurm options, and about as many jobs. 0: each waits."
+        ),
+    )
     trusted_proxy: str | None = Field(
         default=None,
         examples=["unix"],

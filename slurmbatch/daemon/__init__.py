@@ -280,6 +280,7 @@ def _batches(
         max_script_bytes=settings.slurm.max_script_bytes,
         array_size=settings.slurm.array_size,
         submit_wait=settings.server.submit_wait,
+        precedent=settings.server.precedent,
         poll_late=late_after(settings.slurm.poll_interval_most),
         claims_dir=settings.jobs.claims_dir,
         quotas=settings.limits,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from sys import intern
 
 from slurmbatch.model import Estimate, JobReport, JobUsage, SlurmFacts
 
@@ -116,14 +117,15 @@ def _live_row(line: str, separator: str) -> JobReport | None:
     if row is None or ranges is None or array_id is None:
         return None
     code, signal = _ended_with(row["exit_code"])
+    # What many rows have alike is there once: they are kept from look to look.
     return JobReport(
         array_job_id=array_id,
         tasks=ranges,
         is_range=row["State"] == "PENDING" and not row["ArrayTaskID"].isdigit(),
-        state=row["State"],
+        state=intern(row["State"]),
         source="live",
-        reason=row["Reason"],
-        tag=row["Name"],
+        reason=intern(row["Reason"]),
+        tag=intern(row["Name"]),
         uid=_int(row["UserID"]),
         submit_time=_time(row["SubmitTime"]),
         eligible_time=_time(row["EligibleTime"]),
@@ -131,7 +133,7 @@ def _live_row(line: str, separator: str) -> JobReport | None:
         end_time=_time(row["EndTime"]),
         exit_code=code,
         signal=signal,
-        node_list=_nodes(row["NodeList"]),
+        node_list=intern(_nodes(row["NodeList"])),
         restarts=_int(row["RestartCnt"]),
         priority=_int(row["PriorityLong"]),
     )

@@ -73,7 +73,9 @@ class Submitter:
         self._adopted = terms
 
     def tick(self, now: float) -> None:
-        self.handover.terms = self._adopted
+        if self.handover.terms is not self._adopted:
+            self.handover.terms = self._adopted
+            self.doorbell.precedents.forget()
         self._gates.look(now)
         # The poller finds out when Slurm is back, and rings.
         if not self.health.is_down("slurmctld"):

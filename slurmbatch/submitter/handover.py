@@ -19,6 +19,7 @@ from slurmbatch.errors import (
 from slurmbatch.health import Health
 from slurmbatch.journal import get
 from slurmbatch.model import ArraySpec, ArrayState, JobReport
+from slurmbatch.precedents import Like, like
 from slurmbatch.slurm import quirks
 from slurmbatch.slurm.port import SlurmPort
 from slurmbatch.states import ENDS
@@ -154,6 +155,7 @@ class HandOver:
         except SlurmAmbiguous as doubt:
             self._in_doubt(array, doubt, now)
         else:
+            self.doorbell.precedents.accepted(_like(array))
             told = in_words(request.throttle, self.store.recall("boot_time") or "")
             self._accepted(array, submission.slurm_job_id, now, told)
 
@@ -202,6 +204,7 @@ class HandOver:
 
     def _refuse(self, array: ArraySpec, reason: str, now: float, words: str = "") -> None:
         self._answered.pop(array.pk, None)
+        self.doorbell.precedents.refused(_like(array))
         self.store.arrays.end_all(array.pk, ArrayState.REFUSED, reason, now)
         say("array refused", array, reason=reason)
         if self.doorbell.tell(array.batch_id, words or reason.partition(": ")[2]):
@@ -278,3 +281,8 @@ class HandOver:
         else:
             self.store.arrays.submit_again(array.pk, tag_like(array.tag), now)
             say("array lost by Slurm before it ran, will be submitted again", array)
+
+
+def _like(array: ArraySpec) -> Like:
+    return like(array.user_id, array.uid, array.tool_id, array.hardware, array.slurm,
+                array.n_tasks)  # fmt: skip

@@ -13,7 +13,7 @@ def table(found: dict[str, Any]) -> str:
         _reads(found["reads"]),
         _of("Lists of all jobs", found["lists"]),
         _of("Beside others", found["crowd"]),
-        _of("New batches", found["writes"], leave=("posts_ms", "sbatches_ms")),
+        _of("New batches", found["writes"], leave=("posts_ms", "firsts_ms", "sbatches_ms")),
         _of("Large batches in one POST", found["large"], leave=("read_ms", "write_ms")),
         _of("Looks of the poller", found["ticks"]),
         _backends(found["backends"]),

@@ -61,9 +61,9 @@ class Service:
         finally:
             connection.close()
 
-    def post(self, n_jobs: int) -> str:
+    def post(self, n_jobs: int, memory: int = 64) -> str:
         """A new batch of so many jobs; gives its id."""
-        status, made, _ = self.call("POST", "/batches", new_batch(n_jobs))
+        status, made, _ = self.call("POST", "/batches", new_batch(n_jobs, memory))
         if status != 201:
             raise RuntimeError(f"POST of {n_jobs} jobs: {status} {made}")
         return str(made[0]["batch_id"])
@@ -99,9 +99,9 @@ class Site:
         """
         batch_id = self.service.post(n_jobs)
         path = f"/batches/{batch_id}/jobs/{batch_id}-0"
-        _until(lambda: bool(self.service.call("GET", path)[1][0]["slurm_job_id"]))
+        until(lambda: bool(self.service.call("GET", path)[1][0]["slurm_job_id"]))
         job = int(self.service.call("GET", path)[1][0]["slurm_job_id"].partition("_")[0])
-        _until(lambda: "Held" not in self.box.run(["squeue", "-hj", str(job), "-o%r"]).stdout)
+        until(lambda: "Held" not in self.box.run(["squeue", "-hj", str(job), "-o%r"]).stdout)
         which = f"{job}_[1-{n_jobs - 1}]"
         self.box.run(["scontrol", "update", f"jobid={which}", "StartTime=now+1day"], timeout=120)
         seen = self.box.run(["squeue", "-hj", str(job), "-o%i"]).stdout.splitlines()
@@ -118,7 +118,7 @@ class Site:
             counts = self.service.call("GET", live.path)[1][0]["submitted_jobs"]
             return bool(counts["PENDING"] >= live.n_jobs - 1)
 
-        _until(seen, within=60)
+        until(seen, within=60)
 
 
 @contextmanager
@@ -150,16 +150,16 @@ def _settings(text: str) -> str:
     )
 
 
-def new_batch(n_jobs: int) -> dict[str, Any]:
+def new_batch(n_jobs: int, memory: int = 64) -> dict[str, Any]:
     return {
         "tool_id": "probe",
         "fixed_args": {"sleep": 60},
         "variable_args": [{"print": f"job {number}"} for number in range(n_jobs)],
-        "hardware": {"cpu": 1, "memory": 64},
+        "hardware": {"cpu": 1, "memory": memory},
     }
 
 
-def _until(true: Any, within: float = 30) -> None:
+def until(true: Any, within: float = 30) -> None:
     ends = time.monotonic() + within
     while not true():
         if time.monotonic() > ends:

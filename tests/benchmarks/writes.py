@@ -1,4 +1,7 @@
-"""A new batch over HTTP beside a bare `sbatch --array` of the very same script."""
+"""A new batch over HTTP beside a bare `sbatch --array` of the very same script.
+
+Both of which Slurm has just accepted the like, and the first of its kind, which waits for it.
+"""
 
 from __future__ import annotations
 
@@ -8,29 +11,43 @@ from statistics import median
 from slurmbatch import script
 from slurmbatch.config import load
 from tests.benchmarks.machine import load_average
-from tests.benchmarks.site import Site, new_batch
+from tests.benchmarks.site import Site, new_batch, until
 
 
 def writes(site: Site, sizes: tuple[int, ...], times: int) -> list[dict[str, object]]:
-    """Each size `times` times, ours and sbatch in turns; milliseconds, the median of them."""
+    """Each size `times` times, all three in turns; milliseconds, the median of them."""
     return [_size(site, n_jobs, times) for n_jobs in sizes]
 
 
 def _size(site: Site, n_jobs: int, times: int) -> dict[str, object]:
     ours: list[float] = []
+    firsts: list[float] = []
     bare: list[float] = []
-    for _ in range(times):
+    _post(site, n_jobs)
+    for turn in range(times):
         bare.append(_sbatch(site, n_jobs))
         ours.append(_post(site, n_jobs))
+        firsts.append(_post(site, n_jobs, memory=65 + turn))
     return {
         "jobs": n_jobs,
         "post_ms": round(median(ours), 1),
+        "first_ms": round(median(firsts), 1),
         "sbatch_ms": round(median(bare), 1),
-        "posts_ms": [round(each, 1) for each in ours],
-        "sbatches_ms": [round(each, 1) for each in bare],
-        "ratio": round(median(one / two for one, two in zip(ours, bare, strict=True)), 2),
+        "posts_ms": _short(ours),
+        "firsts_ms": _short(firsts),
+        "sbatches_ms": _short(bare),
+        "ratio": _ratio(ours, bare),
+        "first_ratio": _ratio(firsts, bare),
         "load_average": load_average(),
     }
+
+
+def _short(found: list[float]) -> list[float]:
+    return [round(each, 1) for each in found]
+
+
+def _ratio(ours: list[float], bare: list[float]) -> float:
+    return round(median(one / two for one, two in zip(ours, bare, strict=True)), 2)
 
 
 def _sbatch(site: Site, n_jobs: int) -> float:
@@ -55,10 +72,12 @@ def _script(site: Site, n_jobs: int) -> str:
     return script.render(tool, setting, tasks)
 
 
-def _post(site: Site, n_jobs: int) -> float:
+def _post(site: Site, n_jobs: int, memory: int = 64) -> float:
     began = time.monotonic()
-    batch_id = site.service.post(n_jobs)
+    batch_id = site.service.post(n_jobs, memory)
     took = time.monotonic() - began
+    path = f"/batches/{batch_id}"
+    until(lambda: site.service.call("GET", path)[1][0]["n_submitted"] == n_jobs)
     site.service.call("DELETE", f"/batches/{batch_id}")
     time.sleep(2.0)  # it is cancelled in Slurm, and purged
     return took * 1000

@@ -177,3 +177,23 @@ def test_more_jobs_than_its_user_may_have_submitted_go_in_pieces(owned: Owned) -
         assert owned.batch(batch_id)["n_submitted"] == 40
     finally:
         owned.box.run([*limit, "MaxSubmitJobs=-1"])
+
+
+def test_a_refusal_of_what_slurm_has_just_accepted_is_told_in_its_jobs(owned: Owned) -> None:
+    """The answer does not wait for it; once Slurm has refused the like, answers wait again."""
+    body = {"tool_id": "probe", "slurm": {"qos": "brief"}}
+    user = pwd.getpwuid(os.getuid()).pw_name
+    may = ["sacctmgr", "-i", "modify", "user", user, "set"]
+    owned.box.run(["sacctmgr", "-i", "add", "qos", "brief"])
+    owned.box.run([*may, "qos+=brief"])
+    owned.start()
+    assert owned.ended(owned.submit(**body)) == {"SUCCEEDED": 1}
+    owned.box.run([*may, "qos-=brief"])
+    refused = owned.submit(**body)
+    assert owned.ended(refused) == {"FAILED": 1}
+    reason = owned.job(refused)["reason"]
+    assert reason.startswith("REFUSED: Slurm refused it: "), reason
+    assert "Invalid qos specification" in reason
+    answer = owned.post(body)
+    assert answer.status_code == 422
+    assert answer.json()["type"] == "urn:slurmbatch:problem:refused-by-slurm"
