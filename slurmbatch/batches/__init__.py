@@ -2,96 +2,54 @@
 
 from __future__ import annotations
 
-import builtins
-import hashlib
-import os
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from itertools import islice
-from pathlib import Path
+from dataclasses import replace
 
-from slurmbatch import script
-from slurmbatch.accounts import Account, Groups, own_home
+from slurmbatch.accounts import Account, Groups
 from slurmbatch.accounts import find as find_account
 from slurmbatch.batches import parents
-from slurmbatch.batches.others import Others, who
-from slurmbatch.batches.overview import overview
+from slurmbatch.batches.cut import Cutter, most_tasks
+from slurmbatch.batches.looks import Looks
+from slurmbatch.batches.others import who
 from slurmbatch.batches.resolve import Offer, Resolved, resolve
 from slurmbatch.batches.retry import plan
-from slurmbatch.batches.throttle import shared
+from slurmbatch.batches.rules import Rules
 from slurmbatch.batches.trial import Trials
 from slurmbatch.doorbell import Doorbell
-from slurmbatch.drafts import Copy, Drafts
+from slurmbatch.drafts import Drafts
 from slurmbatch.errors import (
     Fault,
     Invalid,
-    Malformed,
     NotFound,
     RefusedBySlurm,
     SlurmbatchError,
     Unavailable,
 )
-from slurmbatch.health import Health, late_after
+from slurmbatch.health import Health
 from slurmbatch.journal import get
-from slurmbatch.limits import Bound, Quotas, bounds
-from slurmbatch.logs import JobLog
+from slurmbatch.limits import Bound, bounds
 from slurmbatch.model import (
-    ALL_BATCHES,
-    ArgValue,
     Batch,
-    Brief,
     Caller,
     Filesystem,
-    Gate,
-    Job,
     NewBatch,
-    Notification,
-    Overview,
-    Page,
     Retry,
     Status,
     Tool,
     Trial,
     act_of,
-    etag,
-    parse_job_id,
 )
-from slurmbatch.places import log_parts
 from slurmbatch.precedents import Like, like
-from slurmbatch.store import Idempotency, NewArray, Store, is_id, new_id, new_tag
+from slurmbatch.store import Idempotency, NewArray, Store, new_id, new_tag
 
-DEFAULT_MAX_ARRAY_SIZE = 1001
-# While one of these is down, what is shown may be out of date.
-_SOURCES_OF_STATUS = ("slurmctld", "slurmdbd", "poller")
-# Stands for a home, of which only the length counts until it is known.
-_SOMEBODYS_HOME = Path("/" + 255 * "h")
+__all__ = ["Batches", "Rules"]
+
 _log = get("batches")
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """How batches are kept and handed over, from the settings. Times are seconds.
-
-    `persons`: jobs run as the account that has their user's name, and not as the service.
-    `poll_late`: once the poller has not come round for so long, what is shown is out of date.
-    `precedent`: for how long Slurm's having accepted a batch spares the like the wait for its word.
-    """
-
-    log_dir: Path
-    work_dir: Path | None
-    max_script_bytes: int
-    array_size: int | None
-    submit_wait: float
-    claims_dir: Path | None = None
-    persons: bool = False
-    poll_late: float = late_after(15.0)
-    precedent: float = 0.0
-    quotas: Quotas = field(default_factory=Quotas)
-
-
-class Batches:
+class Batches(Looks):
     """Raises the errors of `slurmbatch.errors`; whatever belongs to others is NotFound."""
 
     def __init__(
@@ -106,16 +64,11 @@ class Batches:
         groups: Groups | None = None,
         account: Callable[[str], Account] = find_account,
     ) -> None:
-        self._store = store
+        super().__init__(store, rules, health, clock)
         self._offer = offer
-        self._rules = rules
         self._doorbell = doorbell
-        self._health = health
-        self._clock = clock
-        self._began = clock()
         self._trials = trials
         self._groups = groups or Groups()
-        self._others = Others(store, clock)
         self._account = account
 
     # --- what is offered ------------------------------------------------------------------------
@@ -279,19 +232,11 @@ class Batches:
         batch = replace(
             self._batch(caller, resolved), depends_on=new.depends_on, max_parallel=new.max_parallel
         )
-        return batch, resolved, *self._cut(batch, resolved)
+        return batch, resolved, *self._cutter().arrays(batch, resolved)
 
-    def _cut(self, batch: Batch, resolved: Resolved) -> tuple[list[NewArray], Sequence[str]]:
-        jobs = resolved.variable_args
-        if isinstance(jobs, list):
-            kept: Sequence[str] = script.tasks_of(resolved.tool, jobs)
-            made = self._arrays(batch, resolved, kept[: batch.canary], kept[batch.canary :])
-        else:
-            tasks = Copy(script.tasks_for(resolved.tool, enumerate(jobs)))
-            each = iter(tasks)
-            made = self._arrays(batch, resolved, islice(each, batch.canary), each)
-            kept = tasks.kept
-        return list(shared(made, batch.max_parallel)), kept
+    def _cutter(self) -> Cutter:
+        rules, store = self._rules, self._store
+        return Cutter(rules, self._offer.filesystems, store.instance, most_tasks(store, rules))
 
     def _made_before(self, caller: Caller, batch_id: str, request_id: str = "") -> Batch:
         """The batch of an earlier request, which may wait for Slurm's word on it still: what that
@@ -332,165 +277,6 @@ class Batches:
             retry=resolved.retry,
         )
 
-    def _arrays(
-        self, batch: Batch, resolved: Resolved, canaries: Iterable[str], others: Iterable[str]
-    ) -> list[NewArray]:
-        instance = self._store.instance
-        gates = (Gate.PARENTS,) if batch.depends_on else ()
-        behind = (Gate.CANARY, *gates) if batch.canary else gates
-        try:
-            return [
-                NewArray(new_tag(instance), size, kept)
-                for kept, part in ((gates, canaries), (behind, others))
-                for size in self._split(resolved.tool, batch, resolved.fixed_args, part)
-            ]
-        except ValueError as error:
-            raise Invalid([Fault("/variable_args", f"{error}.")]) from error
-
-    def _sizes(
-        self, tool: Tool, batch: Batch, fixed_args: Mapping[str, ArgValue],
-        own: Iterable[tuple[int, Mapping[str, ArgValue]]],
-    ) -> list[int]:  # fmt: skip
-        """How many of the jobs, each with its index, go into each array. Raises ValueError."""
-        return self._split(tool, batch, fixed_args, script.tasks_for(tool, own))
-
-    def _split(
-        self, tool: Tool, batch: Batch, fixed_args: Mapping[str, ArgValue], tasks: Iterable[str]
-    ) -> list[int]:
-        filesystems = [self._offer.filesystems[name] for name in batch.hardware.filesystems]
-        rules = self._rules
-        # Stands for every array's own: only the length counts here.
-        claims = None
-        if rules.claims_dir and not tool.requeue:
-            claims = rules.claims_dir / new_tag(self._store.instance)
-        work_dir = rules.work_dir or (_SOMEBODYS_HOME if rules.persons else own_home())
-        umask = 0 if rules.persons else None
-        setting = script.setting_for(
-            tool, batch.batch_id, fixed_args, filesystems, work_dir, claims, umask
-        )
-        return list(
-            script.split(
-                tool, setting, tasks, max_tasks=self._max_tasks(),
-                max_bytes=rules.max_script_bytes,
-            )
-        )  # fmt: skip
-
-    def _max_tasks(self) -> int:
-        # Task numbers go from 1 to MaxArraySize - 1. Kept across restarts, in case Slurm is down.
-        slurm = int(self._store.recall("max_array_size") or DEFAULT_MAX_ARRAY_SIZE) - 1
-        return max(1, min(slurm, self._rules.array_size or slurm))
-
-    # --- what there is --------------------------------------------------------------------------
-
-    def list(
-        self, caller: Caller, page: Page = ALL_BATCHES, user: str | None = None
-    ) -> tuple[list[Batch], str | None]:
-        """The page, and the batch id after which the next one begins, if there is one.
-
-        `user`: those of somebody else, for administrators. Raises Malformed, Forbidden.
-        """
-        found = self._store.batches.list(*self._seen(caller, page, user))
-        marked = [self._marked(batch) for batch in found]
-        if page.limit is None or len(marked) <= page.limit:
-            return marked, None
-        return marked[: page.limit], marked[page.limit - 1].batch_id
-
-    def list_etag(self, caller: Caller, page: Page = ALL_BATCHES, user: str | None = None) -> str:
-        """Changes with whatever `list` gives, without reading more than that."""
-        found = self._store.batches.versions(*self._seen(caller, page, user))
-        stale = self._stale_since()
-        told = (f"{one}:{etag(version, None if end else stale)}" for one, version, end in found)
-        return hashlib.sha256(" ".join(told).encode()).hexdigest()[:24]
-
-    def _seen(self, caller: Caller, page: Page, user: str | None) -> tuple[str, Page]:
-        """Whose batches, and one more than are wanted: it tells whether there is a next page."""
-        if page.after is not None and not is_id(page.after):
-            raise Malformed("after: expected the id of a batch.")
-        more = page if page.limit is None else replace(page, limit=page.limit + 1)
-        return self._others.listed(caller, user), more
-
-    def get(self, caller: Caller, batch_id: str) -> Batch:
-        return self._of(self._others.seen(caller, batch_id), batch_id)
-
-    def _of(self, user_id: str, batch_id: str) -> Batch:
-        batch = self._store.batches.get(user_id, batch_id)
-        if batch is None:
-            raise NotFound
-        return self._marked(batch)
-
-    def _marked(self, batch: Batch) -> Batch:
-        since = None if batch.finished_at else self._stale_since()
-        return batch if since is None else replace(batch, stale_since=since)
-
-    def _stale_since(self) -> float | None:
-        downs = [self._health.source(name).down_since for name in _SOURCES_OF_STATUS]
-        polled = self._health.source("poller").ok_at
-        if polled is None:
-            downs.append(self._began)
-        elif self._clock() - polled > self._rules.poll_late:
-            downs.append(polled)
-        return min((since for since in downs if since is not None), default=None)
-
-    def notifications(self, caller: Caller, batch_id: str) -> builtins.list[Notification]:
-        """Those that were made of it so far, newest first."""
-        owner = self.get(caller, batch_id).user_id
-        return self._store.outbox.of_batch(owner, batch_id)
-
-    def etag(self, caller: Caller, batch_id: str) -> str:
-        """What `get` would give as the batch's etag, without reading more than that."""
-        found = self._store.batches.version(self._others.seen(caller, batch_id), batch_id)
-        if found is None:
-            raise NotFound
-        version, finished = found
-        return etag(version, None if finished else self._stale_since())
-
-    def jobs(
-        self,
-        caller: Caller,
-        batch_id: str,
-        *,
-        statuses: frozenset[Status] = frozenset(),
-        after: str | None = None,
-        limit: int | None = None,
-    ) -> Iterator[Job]:
-        batch, index = self.get(caller, batch_id), -1
-        if after is not None:
-            parsed = parse_job_id(after)
-            if parsed is None or parsed[0] != batch_id:
-                raise Malformed("after: expected the id of a job of this batch.")
-            index = parsed[1]
-        return self._store.batches.jobs(batch, statuses=statuses, after=index, limit=limit)
-
-    def brief(self, caller: Caller, batch_id: str) -> Brief:
-        """All its jobs in brief; of no job where the batch has just been deleted."""
-        owner = self._others.seen(caller, batch_id)
-        return self._store.batches.brief(owner, batch_id)
-
-    def job(self, caller: Caller, batch_id: str, job_id: str) -> Job:
-        parsed = parse_job_id(job_id)
-        if parsed is None or parsed[0] != batch_id:
-            raise NotFound
-        owner = self._others.seen(caller, batch_id)
-        job = self._store.batches.job(owner, batch_id, parsed[1])
-        if job is None:
-            raise NotFound
-        return replace(job, as_of=self._clock())
-
-    def log_of(
-        self, caller: Caller, batch_id: str, job_id: str, attempt: int | None = None
-    ) -> tuple[JobLog, bool]:
-        """Where the log of the job's last run, or of this one, is, and whether that has ended."""
-        parsed = parse_job_id(job_id)
-        if parsed is None or parsed[0] != batch_id:
-            raise NotFound
-        owner = self._others.seen(caller, batch_id)
-        place = self._store.batches.place(owner, *parsed, attempt)
-        if place is None:
-            raise NotFound
-        parts = log_parts(batch_id, place.ordinal, place.generation, place.task)
-        owner_uid = os.getuid() if place.uid is None else place.uid
-        return JobLog(self._rules.log_dir, parts, owner_uid), place.has_ended
-
     # --- once more ------------------------------------------------------------------------------
 
     def retry(
@@ -515,7 +301,12 @@ class Batches:
         fixed = self._store.batches.fixed_args(caller.user_id, batch_id)
         instance = self._store.instance
         how = plan(
-            batch, fixed, wanted, self._offered(caller), self._sizes, lambda: new_tag(instance)
+            batch,
+            fixed,
+            wanted,
+            self._offered(caller),
+            self._cutter().sizes,
+            lambda: new_tag(instance),
         )
         key = Idempotency(idempotency_key, body_hash) if idempotency_key else None
         now = self._clock()
@@ -541,11 +332,6 @@ class Batches:
     def forbidden(self, caller: Caller, what: str, *, request_id: str = "") -> None:
         """Keeps that a request was refused for want of a scope, if an administrator asked."""
         self._others.forbidden(caller, what, request_id)
-
-    def overview(self, caller: Caller) -> Overview:
-        """The whole service, for administrators. Raises Forbidden."""
-        self._others.overlooks(caller)
-        return overview(self._store, self._health, self._clock())
 
     # --- the end of it --------------------------------------------------------------------------
 
