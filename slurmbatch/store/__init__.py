@@ -8,13 +8,14 @@ from pathlib import Path
 from slurmbatch.store.again import Caps, Plan, Retries
 from slurmbatch.store.arrays import Arrays, Standing
 from slurmbatch.store.audit import COMMAND_LINE, Trail
-from slurmbatch.store.batches import Batches, NewArray
+from slurmbatch.store.batches import Batches
 from slurmbatch.store.database import Database
 from slurmbatch.store.figures import Figures
 from slurmbatch.store.gates import Blocked, Canaries, Decided, Due, Gates, Parent
 from slurmbatch.store.holding import NO_SUCH_BATCH
 from slurmbatch.store.idempotency import Idempotency
 from slurmbatch.store.ids import is_id, new_id, new_tag, tag_like
+from slurmbatch.store.inserts import NewArray
 from slurmbatch.store.keys import Keys
 from slurmbatch.store.models import MetaRow
 from slurmbatch.store.operations import Operations
