@@ -145,7 +145,10 @@ def test_a_clock_that_is_set_by_an_hour_changes_no_status(
     ends = owned.submit(tool_id="probe", fixed_args={"sleep": 4})
     for batch_id in (stays, ends):
         owned.until(batch_id, lambda each: each["submitted_jobs"]["RUNNING"] == 1)
-    clock.write_text(str(step))
+    # At once: the daemon reads it all the time, and must never find it empty.
+    set_to = tmp_path / "set"
+    set_to.write_text(str(step))
+    set_to.replace(clock)
     new = owned.submit(tool_id="probe")
     assert owned.ended(ends) == {"SUCCEEDED": 1}
     assert owned.ended(new) == {"SUCCEEDED": 1}
