@@ -19,7 +19,8 @@ from slurmbatch.api.resources.notifications import NotificationList
 from slurmbatch.api.resources.reasons import ReasonList
 from slurmbatch.api.resources.service import Document, Health, Ready, Whole
 from slurmbatch.api.resources.static import Index, Parts, WithSlash
-from slurmbatch.api.unchanged import App, Unchanged
+from slurmbatch.api.shortcut import App, Shortcut
+from slurmbatch.api.texts import Texts
 from slurmbatch.model import Caller
 from slurmbatch.spool import Spool
 
@@ -56,13 +57,15 @@ def create_app(
         Rate(requests_per_minute),
         middleware.KnownParameters(operations.query_names()),
     ]
-    app = App(Unchanged(batches, identity, lambda: not draining(), seen), middleware=around)
+    texts = Texts()
+    shortcut = Shortcut(batches, identity, texts, lambda: not draining(), requests_per_minute, seen)
+    app = App(shortcut, middleware=around)
     # For bodies without a type of their own, which are the empty ones: no JSON is to be expected.
     app.resp_options.default_media_type = "text/plain; charset=utf-8"
     problems.install(app)
     routes: dict[str, object] = {
         "/batches": BatchList(batches, max_body_bytes, partial(Spool, spool_dir)),
-        "/batches/{batch_id}": OneBatch(batches),
+        "/batches/{batch_id}": OneBatch(batches, texts),
         "/batches/{batch_id}/cancel": Cancellation(batches),
         "/batches/{batch_id}/retry": Repetition(batches, max_body_bytes),
         "/batches/{batch_id}/reasons": ReasonList(batches),

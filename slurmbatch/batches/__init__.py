@@ -41,7 +41,7 @@ from slurmbatch.model import (
     Trial,
     act_of,
 )
-from slurmbatch.precedents import Like, like
+from slurmbatch.precedents import like
 from slurmbatch.store import Idempotency, NewArray, Store, new_id, new_tag
 
 __all__ = ["Batches", "Rules"]
@@ -159,24 +159,29 @@ class Batches(Looks):
                 return self._made_before(caller, earlier, request_id), False
             _log.info("batch accepted", batch_id=batch.batch_id, tool=batch.tool_id,
                       n_jobs=batch.n_jobs, **who(caller, request_id))  # fmt: skip
-            self._doorbell.ring()
+            patience = 0.0 if word is None else self._patience(batch, owner, arrays[0].n_tasks)
+            if patience:
+                self._doorbell.ring()  # Slurm gets it while the disk is waited for
             self._make_safe(batch)
             if word is not None:
-                what = like(batch.user_id, owner.uid if owner else None, batch.tool_id,
-                            batch.hardware, batch.slurm, arrays[0].n_tasks)  # fmt: skip
-                self._refused(caller, batch.batch_id, word.wait(self._patience(what)), request_id)
-        try:
-            return self.get(caller, batch.batch_id), True
-        except NotFound:  # deleted by its owner in the meantime; it was made all the same
-            return replace(batch, counts={Status.SUBMITTED: batch.n_jobs}), True
+                self._refused(caller, batch.batch_id, word.wait(patience), request_id)
+        made = self._as_made(caller, batch)
+        if not patience:
+            self._doorbell.ring()  # not before: the submitter would take turns with the answer
+        return made, True
 
-    def _patience(self, what: Like) -> float:
+    def _as_made(self, caller: Caller, batch: Batch) -> Batch:
+        try:
+            return self.get(caller, batch.batch_id)
+        except NotFound:  # deleted by its owner in the meantime; it was made all the same
+            return replace(batch, counts={Status.SUBMITTED: batch.n_jobs})
+
+    def _patience(self, batch: Batch, owner: Account | None, n_tasks: int) -> float:
         """For how many seconds Slurm's word on a new batch is waited for."""
-        if self._health.is_down("slurmctld"):
-            return 0.0
-        if self._doorbell.precedents.has(what, self._rules.precedent):
-            return 0.0
-        return self._rules.submit_wait
+        what = like(batch.user_id, owner.uid if owner else None, batch.tool_id, batch.hardware,
+                    batch.slurm, n_tasks)  # fmt: skip
+        known = self._doorbell.precedents.has(what, self._rules.precedent)
+        return 0.0 if known or self._health.is_down("slurmctld") else self._rules.submit_wait
 
     def _make_safe(self, batch: Batch) -> None:
         """Returns when the batch survives a power cut, for which it is waited while Slurm gets it,

@@ -191,7 +191,7 @@ def _serve(
         requests_per_minute=access.requests_per_minute, refused=metrics.refused,
     )  # fmt: skip
     with Signals() as signals:
-        web = Web(app, settings.server, waits, listener, app.unchanged.at_once)
+        web = Web(app, settings.server, waits, listener, app.shortcut.at_once)
         _serve_metrics(settings, metrics)
         watched = [each for each in workers if each.name in WATCHED]
         watchdog = Watchdog(notifier, web, watched, health, patience(settings))

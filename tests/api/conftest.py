@@ -13,7 +13,7 @@ import pytest
 from falcon import testing
 
 from slurmbatch.api import create_app
-from slurmbatch.api.unchanged import App
+from slurmbatch.api.shortcut import App
 from tests.api.fakes import FakeBatches, FakeIdentity, FakeKeyring, FakeReadiness
 from tests.api.hostile.site import Site
 

@@ -14,7 +14,7 @@ import jwt
 import pytest
 
 from slurmbatch.api import create_app
-from slurmbatch.api.unchanged import Told
+from slurmbatch.api.shortcut import Told
 from slurmbatch.config import Server
 from slurmbatch.identity import Identity
 from slurmbatch.identity.keyring import Keyring
@@ -43,7 +43,7 @@ class Served:
             draining=lambda: self.draining,
             seen=lambda method, route, code, _: self.seen.append((method, route, code)),
         )  # fmt: skip
-        self._told = app.unchanged.at_once
+        self._told = app.shortcut.at_once
         listeners = [listening(), listening()]
         self._ports = [each.getsockname()[1] for each in listeners]
         self._webs = [

@@ -39,7 +39,7 @@ class Site:
             self.port = int(probe.getsockname()[1])
         self.batches = batches
         self.waits = Waits()
-        at_once = api.app.unchanged.at_once
+        at_once = api.app.shortcut.at_once
         self.web = Web(api.app, Server(port=self.port, **settings), self.waits, at_once=at_once)
         self.web.start()
         self.is_up = True

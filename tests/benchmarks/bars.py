@@ -70,7 +70,8 @@ def of_the_rest(found: dict[str, Any], stored: int) -> list[Bar]:
     changed = [each for each in found["ticks"] if "have ended" in each["step"]]
     return [
         at_most("questions to Slurm per read", 0.0005, found["questions"]["questions_per_read"]),
-        at_most(f"POST of {SMALL:,} jobs / sbatch --array", 2.0, by_size[SMALL]["ratio"]),
+        at_most(f"POST of {SMALL:,} jobs, as Slurm has just accepted some, / sbatch --array", 2.0,
+                by_size[SMALL]["ratio"]),
         at_most(f"seconds for a POST of {LARGE:,} jobs", 2.0, by_size[LARGE]["post_ms"] / 1000),
         at_most(f"MiB at most for a POST of {many['jobs']:,} jobs / of {few['jobs']:,}", 1.25,
                 many["peak_mib"] / few["peak_mib"]),

@@ -11,6 +11,7 @@ import falcon
 from slurmbatch.api import body, query, render, retries, shapes, tags, views
 from slurmbatch.api.ports import Batches
 from slurmbatch.api.resources import OfBatches
+from slurmbatch.api.texts import Texts
 from slurmbatch.api.variable import VariableArgs
 from slurmbatch.api.waiting import pause_until
 from slurmbatch.errors import Fault, Invalid, Malformed
@@ -18,8 +19,6 @@ from slurmbatch.model import Batch, NewBatch, Page
 from slurmbatch.spool import Spool
 
 _MAX_KEY = 255
-# Texts of batches that many watch, of some hundred bytes each.
-_KEPT_AT_MOST = 1024
 # Less than the minute for which proxies wait.
 MAX_WAIT = 55
 
@@ -106,9 +105,9 @@ class BatchList(OfBatches):
 class OneBatch(OfBatches):
     """/batches/{batch_id}"""
 
-    def __init__(self, batches: Batches) -> None:
+    def __init__(self, batches: Batches, texts: Texts) -> None:
         super().__init__(batches)
-        self._made: dict[str, tuple[Batch, bytes]] = {}
+        self._texts = texts
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, batch_id: str) -> None:
         wait, known = 0, req.get_header("If-None-Match")
@@ -124,16 +123,7 @@ class OneBatch(OfBatches):
                 return
         batch = self._batches.get(req.context.caller, batch_id)
         tags.put(resp, batch.etag)
-        render.send_text(req, resp, self._text(batch))
-
-    def _text(self, batch: Batch) -> bytes:
-        """Made once for as long as the store gives the very same batch."""
-        made = self._made.get(batch.batch_id)
-        if made is None or made[0] is not batch:
-            if len(self._made) >= _KEPT_AT_MOST:
-                self._made.clear()
-            made = self._made[batch.batch_id] = batch, render.json_bytes(views.batch(batch))
-        return made[1]
+        render.send_text(req, resp, self._texts.of(batch))
 
     def _wait(self, req: falcon.Request, batch_id: str, seconds: int, known: str) -> None:
         caller = req.context.caller

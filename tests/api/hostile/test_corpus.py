@@ -31,7 +31,7 @@ class Served:
         self.site = site
         server = Server(port=free_port(), max_body_bytes=MAX_BODY)
         self.port = server.port
-        self.web = Web(site.app, server, at_once=site.app.unchanged.at_once)
+        self.web = Web(site.app, server, at_once=site.app.shortcut.at_once)
         self.web.start()
         self._look = sqlite3.connect(site.path)
         self.look()
