@@ -63,9 +63,11 @@ class Shortcut:
             return None
         asked = self._asked(method, path, query, known, headers.get("AUTHORIZATION"),
                             headers.get("X_REQUEST_ID", ""))  # fmt: skip
+        if asked is None:
+            return None
         try:
             caller = self._caller(asked, self._identity.by_key)
-            return None if asked is None or caller is None else self._unchanged(asked, caller)
+            return self._unchanged(asked, caller) if caller is not None else None
         except Exception:
             return None  # it will be told the usual way
 
@@ -76,9 +78,11 @@ class Shortcut:
             env.get("HTTP_IF_NONE_MATCH"), env.get("HTTP_AUTHORIZATION"),
             env.get("HTTP_X_REQUEST_ID", ""),
         )  # fmt: skip
+        if asked is None:
+            return None
         try:
             caller = self._caller(asked, self._identity.known)
-            if asked is None or caller is None:
+            if caller is None:
                 return None
             told = self._unchanged(asked, caller)
             return self._whole(asked, caller, env) if told is None else (told, b"")
@@ -95,11 +99,9 @@ class Shortcut:
             return None
         return _Asked(found[1], known, credential, request_id, time.perf_counter())
 
-    def _caller(
-        self, asked: _Asked | None, who: Callable[[str | None], Caller | None]
-    ) -> Caller | None:
+    def _caller(self, asked: _Asked, who: Callable[[str | None], Caller | None]) -> Caller | None:
         """One who may look at batches, and of whom nothing is kept for that."""
-        if asked is None or not self._is_usual() or journal.writes("debug"):
+        if not self._is_usual() or journal.writes("debug"):
             return None
         caller = who(asked.credential)
         # What administrators look at is kept, with the address that it was asked from.
