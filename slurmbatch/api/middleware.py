@@ -26,7 +26,7 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _OURS = secrets.token_hex(4)
 _number = itertools.count(1)
 _ID, _STARTED = "slurmbatch.request_id", "slurmbatch.started"
-_CALLER = "slurmbatch.caller"
+CALLER = "slurmbatch.caller"
 
 log = journal.get("slurmbatch.access")
 
@@ -189,12 +189,13 @@ class Authentication:
 
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
         if not _is_public(req.path):
-            # One that has waited comes again; a credential that is good once must do for that.
-            caller = req.env.get(_CALLER) or self._identity.authenticate(
+            # One that has waited comes again; a credential that is good once must do for that. And
+            # of one that the shortcut left to us it is known who asks.
+            caller = req.env.get(CALLER) or self._identity.authenticate(
                 req.get_header("Authorization")
             )
             if caller.once:
-                req.env[_CALLER] = caller
+                req.env[CALLER] = caller
             if req.method not in _READS or caller.is_admin:
                 # What is kept in the audit trail says where it came from.
                 caller = replace(caller, remote=req.remote_addr)

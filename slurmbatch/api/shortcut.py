@@ -71,8 +71,9 @@ class Shortcut:
         except Exception:
             return None  # it will be told the usual way
 
-    def in_turn(self, env: Mapping[str, Any]) -> tuple[Told, bytes] | None:
-        """For a thread: also the body."""
+    def in_turn(self, env: dict[str, Any]) -> tuple[Told, bytes] | None:
+        """For a thread: also the body. Where there is none, but it is known who asks, `env` says
+        so, since a token's signature takes its time."""
         asked = self._asked(
             env["REQUEST_METHOD"], env["PATH_INFO"], env.get("QUERY_STRING", ""),
             env.get("HTTP_IF_NONE_MATCH"), env.get("HTTP_AUTHORIZATION"),
@@ -84,6 +85,7 @@ class Shortcut:
             caller = self._caller(asked, self._identity.known)
             if caller is None:
                 return None
+            env[middleware.CALLER] = caller
             told = self._unchanged(asked, caller)
             return self._whole(asked, caller, env) if told is None else (told, b"")
         except Exception:

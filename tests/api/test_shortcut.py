@@ -12,6 +12,7 @@ from slurmbatch.api import create_app
 from slurmbatch.api.render import OBJECT
 from slurmbatch.api.shortcut import Shortcut
 from slurmbatch.errors import StoreUnavailable
+from slurmbatch.model import Caller
 from tests.api.conftest import Api
 from tests.api.fakes import FakeBatches, FakeIdentity, FakeKeyring, FakeReadiness
 
@@ -169,3 +170,26 @@ def test_credentials_that_are_refused_are_told_of_once(
     answer = testing.simulate_get(api.app, path, headers={"If-None-Match": "*"})
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"]
+
+
+class Counting(FakeIdentity):
+    """How often it is found out who asks."""
+
+    times = 0
+
+    def authenticate(self, header: str | None) -> Caller:
+        self.times += 1
+        return super().authenticate(header)
+
+
+def test_who_asks_is_found_out_once(
+    path: str, batches: FakeBatches, readiness: FakeReadiness
+) -> None:
+    """Also where the answer is left to the usual way: a token's signature takes its time."""
+    identity = Counting()
+    app = create_app(
+        batches, identity, readiness, keyring=FakeKeyring(), max_body_bytes=1000,
+        draining=lambda: False,
+    )  # fmt: skip
+    assert isinstance(Api(app).get(path, headers={"Accept": OBJECT}).json, dict)
+    assert identity.times == 1
