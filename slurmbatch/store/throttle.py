@@ -70,7 +70,7 @@ class Throttles:
         rows = self._db.sql(
             "SELECT a.pk, b.batch_id, a.tag, a.slurm_job_id, a.throttle, b.uid FROM array a"
             f" JOIN batch b ON b.pk = a.batch WHERE a.{_SHARING.replace(' state', ' a.state')}"
-            " AND a.state IN ('HELD', 'RELEASING', 'QUEUED') AND a.throttle < a.n_tasks"
+            " AND a.state IN ('HELD', 'RELEASING', 'QUEUED')"
             " AND a.throttle_told <> a.throttle || '@' || ?",
             (boot,),
         )

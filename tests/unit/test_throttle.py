@@ -137,6 +137,24 @@ def test_slurm_is_told_of_more_until_it_has_heard(world: World) -> None:
     assert world.slurm.calls["throttle"] == told
 
 
+def test_slurm_is_told_of_a_share_that_is_all_of_an_array(world: World) -> None:
+    """All of the first array ends between two looks: the second needs no throttle any more."""
+    world.post(8, max_parallel=5)
+    for _ in range(3):
+        world.tick()
+    assert [array.most for array in world.slurm.arrays] == [4, 1]
+    world.slurm.save()
+    world.slurm.finish(1, 1, 2, 3, 4)
+    for _ in range(3):
+        world.tick()
+    assert world.slurm.arrays[1].most == 4
+    world.slurm.crash(accounting_too=False)
+    assert world.slurm.arrays[1].most == 1
+    for _ in range(90):
+        world.tick()
+    assert world.slurm.arrays[1].most == 4
+
+
 def test_a_slurmctld_that_was_killed_is_told_again(world: World) -> None:
     """It has forgotten the last seconds: with less than its share an array would crawl."""
     world.post(8, max_parallel=5)
