@@ -20,7 +20,7 @@ from pathlib import Path
 
 from slurmbatch.sandbox import Sandbox
 from tests.chaos.campaign import Campaign, Orders, save, summary, table
-from tests.chaos.clients import Habits
+from tests.chaos.crowd import Habits
 from tests.chaos.site import new_sandbox
 
 # Whether with claims, and whether slurmctld is killed with -9.
@@ -56,7 +56,10 @@ def _run(box: Sandbox, root: Path, seed: str, claims: bool, crashes: bool, secon
     name = "claims-on" if claims else "bare" if crashes else "claims-off"
     # More than Slurm runs under fire, so that there always is something to lose; but no backlog
     # that takes longer to work off than the fire has lasted.
-    habits = Habits(most_batches=max(20, int(seconds / 2)), most_jobs=40, longest_nap=2.0)
+    habits = Habits(
+        most_batches=max(20, int(seconds / 2)), most_jobs=40, longest_nap=2.0,
+        depends=0.3, canaries=0.15, throttles=0.2, retries=0.15,
+    )  # fmt: skip
     orders = Orders(seed, seconds, claims=claims, crashes=crashes, habits=habits, pause=(0.3, 2.5))
     campaign = Campaign(box, root / name, orders)
     verdict = campaign.run()

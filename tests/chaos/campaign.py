@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -15,11 +16,20 @@ from pathlib import Path
 from typing import Any
 
 from slurmbatch.sandbox import Sandbox
-from tests.chaos.clients import Crowd, Habits, Ledger
+from tests.chaos.crowd import Crowd, Habits
 from tests.chaos.faults import ORDERS, Faults, Keeper, Storm
 from tests.chaos.judge import Judge, Verdict
+from tests.chaos.ledger import Ledger
 from tests.chaos.points import ITSELF, Plan
-from tests.chaos.scenarios import BY_A_BATCH, BY_A_CRASH, GENTLE, Range, settle, unshot
+from tests.chaos.scenarios import (
+    BY_A_BATCH,
+    BY_A_CRASH,
+    GENTLE,
+    NOT_PLAIN,
+    Range,
+    settle,
+    unshot,
+)
 from tests.chaos.site import Site
 from tests.chaos.watch import Watcher
 
@@ -118,12 +128,16 @@ class Campaign:
         for what in ORDERS if self.orders.gently else ():
             if not fields.order(what):
                 self.ledger.complain(f"sbatch was never run: {what}")
-        gentle = GENTLE if self.orders.gently else ()
+        gentle = self._points if self.orders.gently else ()
         for point in unshot(self.site, (*gentle, *crashing)):
             # What depends on how fast slurmctld answers, or saves its state, may need more tries.
             if not any(fields.shoot(point) for _ in range(6)):
                 self.ledger.complain(f"{point} was never reached")
         fields.finish()
+
+    @property
+    def _points(self) -> Sequence[str]:
+        return GENTLE if self.orders.habits.are_plain else (*GENTLE, *NOT_PLAIN)
 
     def _wait_purged(self, patience: float) -> None:
         deadline = time.monotonic() + patience
@@ -143,7 +157,7 @@ class Campaign:
         if self.site.gun.is_loaded:
             return
         if not self._deck:
-            self._deck = [*GENTLE]
+            self._deck = [*self._points]
             rng.shuffle(self._deck)
         point = self._deck.pop()
         hit = rng.choice((1, 1, 2, 3)) if point in BY_A_BATCH else 1
@@ -189,8 +203,9 @@ def summary(campaign: Campaign, verdict: Verdict) -> dict[str, Any]:
         "slurmctld_killed_with_9": campaign.orders.crashes,
         "batches": len(posted),
         "jobs": sum(len(each.codes) for each in posted),
-        "cancelled": sum(each.cancelled_at < float("inf") for each in posted),
+        "cancelled": sum(bool(each.cancels) for each in posted),
         "deleted": sum(each.deleted_at < float("inf") for each in posted),
+        **_not_plain(campaign),
         "answers": campaign.ledger.answers,
         "tries_without_an_answer": campaign.ledger.retries,
         "looks": campaign.watcher.looks,
@@ -209,6 +224,23 @@ def summary(campaign: Campaign, verdict: Verdict) -> dict[str, Any]:
         "said_lost": len(verdict.said_lost),
         "ended_by_slurm_itself": len(verdict.ended_by_slurm),
         "run_again_by_slurm_itself": len(verdict.rerun_by_slurm),
+    }
+
+
+def _not_plain(campaign: Campaign) -> dict[str, Any]:
+    """How many batches wait for others, or for themselves; and what was run again."""
+    posted = campaign.ledger.all()
+    if campaign.orders.habits.are_plain:
+        return {}
+    hows = Counter(wait.how for each in posted if each.batch_id for wait in each.waits)
+    retries = [again for each in posted for again in each.retries if again.is_acknowledged]
+    return {
+        "depend": dict(sorted(hows.items())),
+        "on_what_is_deleted": sum(each.is_invalid and bool(each.waits) for each in posted),
+        "with_a_canary": sum(each.canary > 0 for each in posted),
+        "with_a_throttle": sum(each.max_parallel is not None for each in posted),
+        "retries": len(retries),
+        "jobs_run_again": sum(len(again.jobs) for again in retries),
     }
 
 

@@ -26,6 +26,7 @@ ORDERS = ("unread", "no-reply", "late 3", "late 14")
 @dataclass
 class Outage:
     part: str
+    how: str
     since: float
     until: float = float("inf")
 
@@ -54,6 +55,12 @@ class Faults:
         with self._lock:
             return max((each.until for each in self.outages if each.since <= before), default=0.0)
 
+    def crashes(self) -> list[float]:
+        """When slurmctld was killed, and so may have forgotten its last seconds."""
+        with self._lock:
+            return [each.since for each in self.outages
+                    if (each.part, each.how) == ("slurmctld", "kill")]  # fmt: skip
+
     # --- parts of Slurm -------------------------------------------------------------------------
 
     def strike(self, part: str, how: str) -> bool:
@@ -61,7 +68,7 @@ class Faults:
         if f"{how} {part}" in self.spared or self.site.box.pid(part) is None:
             return False
         with self._lock:
-            self.outages.append(Outage(part, time.time()))
+            self.outages.append(Outage(part, how, time.time()))
             self.kinds[f"{how} {part}"] += 1
         with contextlib.suppress(SandboxError):
             self.site.box.kill(part, HOW[how])
@@ -70,7 +77,7 @@ class Faults:
     def noted(self, part: str, how: str) -> None:
         """Notes what somebody else has done to it."""
         with self._lock:
-            self.outages.append(Outage(part, time.time()))
+            self.outages.append(Outage(part, how, time.time()))
             self.kinds[f"{how} {part}"] += 1
 
     def mend(self, part: str) -> bool:

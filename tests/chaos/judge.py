@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.chaos.clients import NEVER, Ledger, Posted, User
+from tests.chaos.attempts import Told, matched, told_of
+from tests.chaos.clients import User
 from tests.chaos.faults import Faults
+from tests.chaos.ledger import NEVER, Ledger, Posted
+from tests.chaos.rules import Case, broken
 from tests.chaos.site import Site
+from tests.chaos.traces import Run, Trace, read_traces
 
 # How long after the answer to a cancel or a delete, all being well, a task may still start.
 STILL_STARTS = 25.0
@@ -20,28 +24,8 @@ STILL_STARTS = 25.0
 # it by then, but in an outage.
 LONG_BEFORE = 30.0
 _CODE = re.compile(r"ended with exit code (\d+)")
-
-
-@dataclass
-class Trace:
-    """What one job has left: times of its starts and ends, and under which tags and ids it ran."""
-
-    starts: list[float] = field(default_factory=list)
-    ends: list[float] = field(default_factory=list)
-    ran_as: set[tuple[str, str]] = field(default_factory=set)
-
-    def __str__(self) -> str:
-        return f"{len(self.starts)} starts, {len(self.ends)} ends as {sorted(self.ran_as)}"
-
-
-def read_traces(site: Site) -> dict[str, Trace]:
-    traces: dict[str, Trace] = defaultdict(Trace)
-    for line in site.trace.read_text().splitlines():
-        what, label, at, array_id, tag = line.split()
-        one = traces[label]
-        (one.starts if what == "start" else one.ends).append(float(at))
-        one.ran_as.add((tag, array_id))
-    return traces
+# Not run, because others have failed; whether they have is for the rules to say.
+_NOT_RUN = ("DEPENDENCY", "CANARY")
 
 
 @dataclass
@@ -73,126 +57,167 @@ class Judge:
         self._ledger = ledger
         self._faults = faults
         self._crashed = slurm_crashed
-        self._traces = read_traces(site)
+        self._traces = read_traces(site.trace.read_text().splitlines())
         self._verdict = Verdict(wrong=list(ledger.wrong))
 
-    def judge(self, users: dict[str, User]) -> Verdict:
-        for posted in self._ledger.all():
-            if posted.delete_asked_at < NEVER:
-                self._deleted(posted)
-            elif posted.batch_id:
-                self._batch(posted, users[posted.user])
-            elif posted.refused:
-                self._never_ran(posted)
+    def judge(self, users: Mapping[str, User]) -> Verdict:
+        cases = {each.label: self._case(each, users[each.user]) for each in self._ledger.all()}
+        for case in cases.values():
+            self._batch(case)
+        self._verdict.wrong += broken(cases, self._faults.crashes())
         self._duplicates()
         self._strangers()
         self._records()
         self._queue()
         return self._verdict
 
+    def _case(self, posted: Posted, user: User) -> Case:
+        labels = [f"{posted.label}-{index}" for index in range(len(posted.codes))]
+        traces = [self._traces.get(label, Trace()) for label in labels]
+        is_told = posted.batch_id and posted.delete_asked_at == NEVER
+        return Case(posted, traces, told_of(posted, user) if is_told else None)
+
     # --- one batch ------------------------------------------------------------------------------
 
-    def _batch(self, posted: Posted, user: User) -> None:
-        answer = user.look(f"/batches/{posted.batch_id}/jobs")
-        if answer is None or answer.status_code != 200:
-            self._verdict.lost.append(f"{posted.label}: the batch {posted.batch_id} is gone")
-            return
-        jobs: Sequence[dict[str, Any]] = answer.json()
-        if [job["args"]["job"] for job in jobs] != list(range(len(posted.codes))):
-            self._verdict.disagreements.append(f"{posted.label}: not the jobs that were posted")
-        for job in jobs:
-            self._job(posted, job)
+    def _batch(self, case: Case) -> None:
+        posted = case.posted
+        for index, trace in enumerate(case.traces):
+            self._starts(case, index, trace)
+        if posted.is_invalid:
+            self._never_ran(case)
+        elif posted.batch_id and posted.delete_asked_at == NEVER:
+            if case.told is None:
+                self._verdict.lost.append(f"{posted.label}: the batch {posted.batch_id} is gone")
+                return
+            if [job["args"]["job"] for job in case.told] != list(range(len(posted.codes))):
+                self._verdict.disagreements.append(f"{posted.label}: not the jobs that were posted")
+            for index, job in enumerate(case.told):
+                self._job(case, index, job)
 
-    def _job(self, posted: Posted, job: dict[str, Any]) -> None:
-        label = f"{posted.label}-{job['args']['job']}"
-        trace = self._traces.get(label, Trace())
-        kind = job["reason"].partition(":")[0] if job["status"] == "FAILED" else job["status"]
-        self._verdict.statuses[kind] += 1
-        self._starts(label, trace)
-        self._started_late(label, trace, posted.cancelled_at, "cancelled")
-        if kind == "LOST":
-            self._verdict.said_lost.append(f"{label}: {job['reason']} ({trace})")
-        if posted.is_whole and self._is_slurm_s_own_end(job, trace):
-            self._verdict.ended_by_slurm.append(f"{label}: {job['reason']!r}, {trace}")
-        elif posted.is_whole and not trace.starts and not self._may_be_lost(job):
-            self._verdict.lost.append(f"{label}: {job['status']} {job['reason']!r}, {trace}")
-        elif not self._agree(posted, kind, trace, job, posted.codes[job["args"]["job"]]):
-            self._verdict.disagreements.append(
-                f"{label}: {job['status']} {job['reason']!r}, {trace}"
-            )
+    def _never_ran(self, case: Case) -> None:
+        for index, _ in case.starts():
+            self._verdict.disagreements.append(f"{case.label(index)}: refused, but it ran")
 
-    def _is_slurm_s_own_end(self, job: dict[str, Any], trace: Trace) -> bool:
-        """Where munged is away while a job is launched, or slurmctld was killed, slurmd has all of
-        its array cancelled, also what is pending, runs or has ended. Without claims there is nobody
-        who knows better; with them it is known of what has ended (see docs/handover.md)."""
-        reason = job["reason"]
-        by_us = reason.startswith("CANCELLED: cancelled by request")
-        if self._site.claims:
-            told = self._crashed and reason.startswith("CANCELLED: ") and not trace.ends
-        else:
-            told = "(CANCELLED" in reason or "(NODE_FAIL" in reason
-        return told and not by_us
+    def _starts(self, case: Case, index: int, trace: Trace) -> None:
+        label, posted = case.label(index), case.posted
+        for run in trace.runs:
+            if len(run.starts) > 1:
+                by_slurm = len(run.ids) == 1 and self._crashed and not self._site.claims
+                (self._verdict.rerun_by_slurm if by_slurm else self._verdict.twice).append(
+                    f"{label}: {run}"
+                )
+        if len(trace.runs) > 1 and not case.retries:
+            self._verdict.twice.append(f"{label}: {' and '.join(map(str, trace.runs))}")
+        for cancel in posted.cancels:
+            self._started_late(case, label, trace, cancel.done_at, "cancelled")
+        if posted.delete_asked_at < NEVER:
+            since = min(posted.deleted_at, posted.delete_asked_at + 3600)
+            self._started_late(case, label, trace, since, "deleted")
 
-    def _was_killed(self, job: dict[str, Any]) -> bool:
-        """Whether it has noted that a signal ended it, which Slurm does not know after a crash."""
-        noted = "as it noted itself" in job["reason"]
-        return self._crashed and noted and job["exit_code"] in (128 + 9, 128 + 15)
-
-    def _may_be_lost(self, job: dict[str, Any]) -> bool:
-        """Whether one that has not run is told as lost by right. With claims, only one that Slurm
-        ended between its claim and the first thing that its tool did: nobody can tell that from one
-        that was at work."""
-        if not self._site.claims:
-            return str(job["reason"]).startswith("LOST: ")
-        return str(job["reason"]).startswith("LOST: had begun when Slurm") and self._crashed
-
-    def _agree(
-        self, posted: Posted, kind: str, trace: Trace, job: dict[str, Any], code: int
-    ) -> bool:
-        whole = bool(trace.starts) and len(trace.ends) == len(trace.starts)
-        if kind == "SUCCEEDED":
-            return whole and code == 0
-        if kind == "EXIT":
-            said = _CODE.search(job["reason"])
-            if self._was_killed(job):
-                return bool(trace.starts) and not whole
-            return whole and said is not None and int(said[1]) == code == job["exit_code"]
-        if kind == "CANCELLED":
-            asked = min(posted.cancel_asked_at, posted.delete_asked_at)
-            return not posted.is_whole and not (whole and max(trace.ends) < asked - LONG_BEFORE)
-        if kind == "REFUSED":
-            return posted.refused and not trace.starts
-        if kind == "LOST" and not trace.starts:
-            return True  # it is said that it may not have run, and it has not
-        return kind == "LOST" and self._crashed and not (whole and self._site.claims)
-
-    def _starts(self, label: str, trace: Trace) -> None:
-        if len(trace.starts) > 1:
-            one_submission = len(trace.ran_as) == 1
-            by_slurm = one_submission and self._crashed and not self._site.claims
-            (self._verdict.rerun_by_slurm if by_slurm else self._verdict.twice).append(
-                f"{label}: {trace}"
-            )
-
-    def _deleted(self, posted: Posted) -> None:
-        since = min(posted.deleted_at, posted.delete_asked_at + 3600)
-        for index in range(len(posted.codes)):
-            label = f"{posted.label}-{index}"
-            trace = self._traces.get(label, Trace())
-            self._starts(label, trace)
-            self._started_late(label, trace, since, "deleted")
-
-    def _started_late(self, label: str, trace: Trace, since: float, what: str) -> None:
+    def _started_late(self, case: Case, label: str, trace: Trace, since: float, what: str) -> None:
         for start in trace.starts:
-            if start > max(since, self._faults.last_end(start)) + STILL_STARTS:
+            again = any(since <= each.asked_at <= start for each in case.retries)
+            late = start > max(since, self._faults.last_end(start)) + STILL_STARTS
+            if late and not again:
                 self._verdict.wrong.append(
                     f"{label}: started {start - since:.0f} s after its batch was {what}"
                 )
 
-    def _never_ran(self, posted: Posted) -> None:
-        for index in range(len(posted.codes)):
-            if self._traces.get(f"{posted.label}-{index}", Trace()).starts:
-                self._verdict.disagreements.append(f"{posted.label}-{index}: refused, but it ran")
+    # --- one job, with all of its attempts --------------------------------------------------------
+
+    def _job(self, case: Case, index: int, job: Mapping[str, Any]) -> None:
+        kind = job["reason"].partition(":")[0] if job["status"] == "FAILED" else job["status"]
+        self._verdict.statuses[kind] += 1
+        label = case.label(index)
+        pairs, strays = matched(job, case.traces[index])
+        if case.retries:
+            self._verdict.wrong += [f"{label}: {run}, which is no attempt of it" for run in strays]
+            self._number(case, label, job)
+        for told, run in pairs:
+            self._attempt(case, index, told, run)
+
+    def _number(self, case: Case, label: str, job: Mapping[str, Any]) -> None:
+        """After a crash Slurm may have counted starts that were none."""
+        number, before = job["attempt"], [each["attempt"] for each in job["attempts"]]
+        if sorted(set(before)) != before or before[-1:] >= [number]:
+            self._verdict.disagreements.append(f"{label}: attempt {number} after {before}")
+        if not self._crashed and (
+            before != list(range(1, number)) or number > 1 + len(case.retries)
+        ):  # fmt: skip
+            self._verdict.disagreements.append(
+                f"{label}: attempt {number} after {before}, with {len(case.retries)} retries"
+            )
+
+    def _attempt(self, case: Case, index: int, told: Told, run: Run) -> None:
+        posted, label = case.posted, case.label(index)
+        text = f"{label}: attempt {told.number}, {told.status} {told.reason!r}, {run}"
+        if told.kind == "LOST":
+            self._verdict.said_lost.append(text)
+        if posted.is_whole and self._is_slurm_s_own_end(told, run):
+            self._verdict.ended_by_slurm.append(text)
+        elif told.kind in _NOT_RUN and told.is_last:
+            if run.starts:
+                self._verdict.disagreements.append(text)
+        elif posted.is_whole and not run.starts and not self._may_be_lost(told):
+            self._verdict.lost.append(text)
+        elif not self._agree(case, index, told, run):
+            self._verdict.disagreements.append(text)
+
+    def _is_slurm_s_own_end(self, told: Told, run: Run) -> bool:
+        """Where munged is away while a job is launched, or slurmctld was killed, slurmd has all of
+        its array cancelled, also what is pending, runs or has ended. Without claims there is nobody
+        who knows better; with them it is known of what has ended (see docs/handover.md)."""
+        by_us = told.reason.startswith("CANCELLED: cancelled by request")
+        if self._site.claims:
+            is_so = self._crashed and told.reason.startswith("CANCELLED: ") and not run.ends
+        else:
+            is_so = "(CANCELLED" in told.reason or "(NODE_FAIL" in told.reason
+        return is_so and not by_us
+
+    def _was_killed(self, told: Told) -> bool:
+        """Whether it has noted that a signal ended it, which Slurm does not know after a crash."""
+        noted = "as it noted itself" in told.reason
+        return self._crashed and noted and told.exit_code in (128 + 9, 128 + 15)
+
+    def _may_be_lost(self, told: Told) -> bool:
+        """Whether one that has not run is told as lost by right. With claims, only one that Slurm
+        ended between its claim and the first thing that its tool did: nobody can tell that from one
+        that was at work."""
+        if not self._site.claims:
+            return told.reason.startswith("LOST: ")
+        return told.reason.startswith("LOST: had begun when Slurm") and self._crashed
+
+    def _agree(self, case: Case, index: int, told: Told, run: Run) -> bool:
+        posted, kind = case.posted, told.kind
+        if kind == "SUCCEEDED":
+            return run.is_whole and 0 in run.codes and self._can_end(posted, index, 0)
+        if kind == "EXIT":
+            said = _CODE.search(told.reason)
+            if self._was_killed(told):
+                return bool(run.starts) and not run.is_whole
+            code = int(said[1]) if said is not None else 0
+            return (
+                run.is_whole and code == told.exit_code != 0 and code in run.codes
+                and self._can_end(posted, index, code)
+            )  # fmt: skip
+        if kind == "CANCELLED":
+            return self._was_cancelled(case, index, run)
+        if kind == "REFUSED":
+            return posted.refused and not run.starts
+        if kind == "LOST" and not run.starts:
+            return True  # it is said that it may not have run, and it has not
+        return kind == "LOST" and self._crashed and not (run.is_whole and self._site.claims)
+
+    def _can_end(self, posted: Posted, index: int, code: int) -> bool:
+        return code == posted.codes[index] or (code == 0 and index in posted.heals)
+
+    def _was_cancelled(self, case: Case, index: int, run: Run) -> bool:
+        """By request, of this run: what was asked before the retry that has led to it is over."""
+        led_here = [each.asked_at for each in case.retries
+                    if index in each.jobs and each.asked_at <= run.begins < NEVER]  # fmt: skip
+        asked = [each.asked_at for each in case.posted.cancels
+                 if each.asked_at >= max(led_here, default=0.0)]  # fmt: skip
+        return any(not (run.is_whole and max(run.ends) < each - LONG_BEFORE) for each in asked)
 
     # --- the whole ------------------------------------------------------------------------------
 
@@ -200,8 +225,8 @@ class Judge:
         """Tags of which two submissions have run."""
         ids: dict[str, set[str]] = defaultdict(set)
         for trace in self._traces.values():
-            for tag, array_id in trace.ran_as:
-                ids[tag].add(array_id)
+            for tag, run in trace.by_tag.items():
+                ids[tag] |= run.ids
         for tag, found in ids.items():
             if len(found) > 1:
                 self._verdict.duplicates.append(f"{tag} ran as {sorted(found)}")

@@ -68,8 +68,8 @@ def main() -> int:
 
     def store(settings: Settings) -> Store:
         made = Store(KillableDatabase(settings.store.path, trigger))
-        made.arrays = cast(Any, Watched("arrays", made.arrays, trigger))
-        made.batches = cast(Any, Watched("batches", made.batches, trigger))
+        for name in ("arrays", "batches", "gates", "retries", "throttles"):
+            setattr(made, name, Watched(name, getattr(made, name), trigger))
         return made
 
     def slurm(settings: Settings) -> SlurmPort:

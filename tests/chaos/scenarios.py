@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from tests.chaos.clients import Ledger, Posted, User
+from tests.chaos.clients import User
 from tests.chaos.faults import Faults
+from tests.chaos.ledger import Ledger, Posted, Wait
 from tests.chaos.points import ITSELF, Plan
-from tests.chaos.site import Site
+from tests.chaos.site import MAX_ARRAY_SIZE, Site
 
 
 def _both(*calls: str) -> tuple[str, ...]:
@@ -33,10 +34,16 @@ BY_NO_REPLY = _both("arrays.waits")
 BY_A_REFUSAL = _both("arrays.end_all", "batches.withdraw")
 BY_A_CANCEL = _both("batches.cancel", "slurm.cancel")
 BY_A_DELETE = _both("batches.delete", "arrays.purge")
+BY_A_GATE = _both("gates.keep", "gates.met", "gates.open", "gates.settle")
+BY_A_RETRY = _both("retries.retry")
+BY_A_THROTTLE = _both("slurm.throttle", "throttles.told")
 # Only where Slurm has forgotten something.
 BY_A_CRASH = _both("arrays.submit_again", "arrays.submit_part_again", "arrays.held_again")
 
 GENTLE = (*BY_A_BATCH, *BY_ACCOUNTING, *BY_NO_REPLY, *BY_A_REFUSAL, *BY_A_CANCEL, *BY_A_DELETE)
+
+# Where batches wait for others, are run again, or have a throttle.
+NOT_PLAIN = (*BY_A_GATE, *BY_A_RETRY, *BY_A_THROTTLE)
 
 
 class Range:
@@ -101,7 +108,34 @@ class Range:
             user.post(posted)
             ends = user.cancel if point in BY_A_CANCEL else user.delete
             return lambda: ends(posted)
+        if point in BY_A_GATE:
+            return self._before_a_gate(user)
+        if point in BY_A_RETRY:
+            failed = self._new(user)
+            user.post(failed)
+            self._wait_ended(user, failed)
+            return lambda: user.retry(failed)
+        if point in BY_A_THROTTLE:
+            # The last array has but a part of the throttle until jobs of the first have ended.
+            most = MAX_ARRAY_SIZE - 1
+            wide = self._new(user, nap=1.5, n_jobs=most + 5)
+            wide.max_parallel = most + 2
+            return lambda: user.post(wide)
         return lambda: user.post(self._new(user))
+
+    def _before_a_gate(self, user: User) -> Callable[[], object]:
+        parent, child = self._new(user, nap=1.0), self._new(user)
+        child.waits = (Wait(parent, "afterany"),)
+        user.post(parent)
+        return lambda: user.post(child)
+
+    def _wait_ended(self, user: User, posted: Posted) -> None:
+        deadline = time.monotonic() + self._patience
+        while time.monotonic() < deadline:
+            answer = user.look(f"/batches/{posted.batch_id}")
+            if answer is not None and answer.json()[0]["finished_at"]:
+                return
+            time.sleep(0.2)
 
     def _post(self) -> None:
         user = self._next_user()

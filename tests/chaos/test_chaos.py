@@ -9,7 +9,7 @@ import pytest
 
 from slurmbatch.sandbox import Sandbox
 from tests.chaos.campaign import Campaign, Orders, summary, table
-from tests.chaos.clients import Habits
+from tests.chaos.crowd import Habits
 
 pytestmark = pytest.mark.slurm
 SEED = os.environ.get("SEED", "1")

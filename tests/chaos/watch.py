@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.chaos.clients import NEVER, Ledger, Posted, User
+from tests.chaos.clients import User
+from tests.chaos.ledger import NEVER, Ledger, Posted
 
 ENDED = ("SUCCEEDED", "FAILED")
 # A look at Slurm that was under way when the outage began may still be written.
@@ -20,6 +21,7 @@ class Seen:
     """What the last look at a batch showed."""
 
     at: float = 0.0
+    era: int = 0
     finished: bool = False
     jobs: dict[int, tuple[str, str]] = field(default_factory=dict)
 
@@ -62,25 +64,46 @@ class Watcher:
         """The batches that are not deleted and have jobs that have not been seen to end."""
         return [each for each in self._ledger.all()
                 if each.batch_id and each.delete_asked_at == NEVER
-                and not self._seen.get(each.label, Seen()).finished]  # fmt: skip
+                and not self._has_finished(each, self._seen.get(each.label, Seen()))]  # fmt: skip
+
+    def _has_finished(self, posted: Posted, seen: Seen) -> bool:
+        """Since its last retry."""
+        return seen.finished and seen.era == posted.era
 
     def _look(self, posted: Posted, *, often: bool) -> None:
         seen = self._seen.setdefault(posted.label, Seen())
-        if posted.delete_asked_at < NEVER or (seen.finished and not often):
+        if posted.delete_asked_at < NEVER or (self._has_finished(posted, seen) and not often):
             return
-        began = time.time()
+        began, era = time.time(), posted.era
         user = self._users[posted.user]
         batch = user.look(f"/batches/{posted.batch_id}")
         jobs = user.look(f"/batches/{posted.batch_id}/jobs") if batch is not None else None
         if batch is None or jobs is None or posted.delete_asked_at < NEVER:
             return
+        if era % 2 or era != posted.era:
+            return  # what has ended may go on again just now
         self.looks += 1
         if (batch.status_code, jobs.status_code) != (200, 200):
             self._ledger.complain(
                 f"{posted.label}: {batch.status_code} {jobs.status_code} for {posted.batch_id}"
             )
             return
+        if era == seen.era:
+            self._check_ends(posted, seen, batch.json()[0], jobs.json())
         self._check(posted, seen, began, batch.json()[0], jobs.json())
+        seen.era = era
+
+    def _check_ends(
+        self, posted: Posted, seen: Seen, batch: dict[str, Any], jobs: list[Any]
+    ) -> None:
+        """Without a retry in between an end is one for good."""
+        for job in jobs:
+            old = seen.jobs.get(job["index"], ("", ""))
+            new = (job["status"], job["reason"])
+            if old[0] in ENDED and new != old:
+                self._ledger.complain(f"{posted.label}-{job['index']}: was {old} and became {new}")
+        if seen.finished and not batch["finished_at"]:
+            self._ledger.complain(f"{posted.label}: had ended, and goes on")
 
     def _check(
         self, posted: Posted, seen: Seen, began: float, batch: dict[str, Any], jobs: list[Any]
@@ -90,16 +113,12 @@ class Watcher:
             self._ledger.complain(f"{posted.label}: {counts} and {len(jobs)} jobs do not add up")
         for job in jobs:
             self._check_job(posted, seen, job)
-        if seen.finished and not batch["finished_at"]:
-            self._ledger.complain(f"{posted.label}: had ended, and goes on")
         seen.finished = bool(batch["finished_at"])
         seen.at = began
 
     def _check_job(self, posted: Posted, seen: Seen, job: dict[str, Any]) -> None:
         index, new = job["index"], (job["status"], job["reason"])
         old = seen.jobs.get(index, ("", ""))
-        if old[0] in ENDED and new != old:
-            self._ledger.complain(f"{posted.label}-{index}: was {old} and became {new}")
         # Ours; with Slurm's own word in brackets it is what a part that lives has shown.
         is_opinion = new[1].startswith("LOST: Slurm no longer") or "before it started" in new[1]
         if new != old and is_opinion and self._is_down(seen.at - UNDER_WAY, time.time()):

@@ -1,0 +1,66 @@
+"""What the API tells of a job's runs, the present one and those before, beside its own trace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tests.chaos.clients import User
+from tests.chaos.ledger import Posted
+from tests.chaos.traces import Run, Trace
+
+
+@dataclass(frozen=True)
+class Told:
+    """One attempt, as it is told. `kind`: its class where it has failed, else its status."""
+
+    number: int
+    status: str
+    kind: str
+    reason: str
+    exit_code: int | None
+    slurm_array: str
+    is_last: bool
+
+
+def told_of(posted: Posted, user: User) -> Sequence[Mapping[str, Any]] | None:
+    """The batch's jobs; each with its attempts if some may have been run again. None: no batch."""
+    path = f"/batches/{posted.batch_id}/jobs"
+    answer = user.look(path)
+    if answer is None or answer.status_code != 200:
+        return None
+    jobs = answer.json()
+    if not posted.retries:
+        return list(jobs)
+    whole = [user.look(f"{path}/{job['job_id']}") for job in jobs]
+    return [each.json()[0] for each in whole if each is not None and each.status_code == 200]
+
+
+def matched(job: Mapping[str, Any], trace: Trace) -> tuple[list[tuple[Told, Run]], list[Run]]:
+    """Each attempt with its run, an empty one if there is none; and the runs that are left.
+
+    By Slurm's number of the array, which after a crash may be given again, so the last ones first.
+    An earlier attempt with none is left out unless it says that it ran: what Slurm has put back
+    into its queue counts as one, too.
+    """
+    runs, pairs = trace.runs, []
+    if "attempts" not in job:
+        return [(_told(job, is_last=True), runs.pop() if runs else Run())], runs
+    for told in [_told(job, is_last=True),
+                 *(_told(each, is_last=False) for each in reversed(job["attempts"]))]:  # fmt: skip
+        run = next((each for each in reversed(runs) if told.slurm_array in each.ids), None)
+        if run is not None:
+            runs.remove(run)
+        if run is not None or told.is_last or told.kind in ("EXIT", "OK"):
+            pairs.append((told, run or Run()))
+    return pairs, runs
+
+
+def _told(job: Mapping[str, Any], *, is_last: bool) -> Told:
+    status = job["status"] if is_last else "FAILED"
+    return Told(
+        job.get("attempt", 1), status,
+        job["reason"].partition(":")[0] if status == "FAILED" else status,
+        job["reason"], job["exit_code"], job.get("slurm_job_id", "").partition("_")[0], is_last,
+    )  # fmt: skip
