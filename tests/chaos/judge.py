@@ -175,9 +175,11 @@ class Judge:
         return is_so and not by_us
 
     def _was_killed(self, told: Told) -> bool:
-        """Whether it has noted that a signal ended it, which Slurm does not know after a crash."""
-        noted = "as it noted itself" in told.reason
-        return self._crashed and noted and told.exit_code in (128 + 9, 128 + 15)
+        """Whether a signal ended it, as it has noted in its claim: no job has such a code of its
+        own. After a crash Slurm ends what it has forgotten; it does not know of that, or knows it
+        from the claim, which the job has found when it was started again."""
+        noted = self._crashed and self._site.claims and told.kind == "EXIT"
+        return noted and told.exit_code in (128 + 9, 128 + 15)
 
     def _may_be_lost(self, told: Told) -> bool:
         """Whether one that has not run is told as lost by right. With claims, only one that Slurm
@@ -185,7 +187,8 @@ class Judge:
         that was at work."""
         if not self._site.claims:
             return told.reason.startswith("LOST: ")
-        return told.reason.startswith("LOST: had begun when Slurm") and self._crashed
+        had_begun = told.reason.startswith("LOST: had begun when Slurm") and self._crashed
+        return had_begun or self._was_killed(told)
 
     def _agree(self, case: Case, index: int, told: Told, run: Run) -> bool:
         posted, kind = case.posted, told.kind
@@ -194,7 +197,7 @@ class Judge:
         if kind == "EXIT":
             said = _CODE.search(told.reason)
             if self._was_killed(told):
-                return bool(run.starts) and not run.is_whole
+                return not run.is_whole
             code = int(said[1]) if said is not None else 0
             return (
                 run.is_whole and code == told.exit_code != 0 and code in run.codes

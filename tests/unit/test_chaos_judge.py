@@ -69,12 +69,14 @@ class TestJudge:
             trace=tmp_path / "trace", claims=True, database=tmp_path / "db", queue=list
         )
 
-    def verdict(self, posted: Posted, job: dict[str, Any], trace: Sequence[str]) -> Verdict:
+    def verdict(
+        self, posted: Posted, job: dict[str, Any], trace: Sequence[str], crashed: bool = False
+    ) -> Verdict:
         self.site.trace.write_text("\n".join(trace))
         ledger = Ledger()
         ledger.add(posted)
         site = cast(Any, self.site)
-        judge = Judge(site, ledger, Faults(site), slurm_crashed=False)
+        judge = Judge(site, ledger, Faults(site), slurm_crashed=crashed)
         return judge.judge({"alice": cast(Any, FakeUser([job]))})
 
     def test_a_job_that_was_run_again_is_judged_by_each_of_its_runs(self) -> None:
@@ -134,6 +136,15 @@ class TestJudge:
         assert any("after its batch was cancelled" in each for each in found.wrong)
         again = batch(cancels=cancels, retries=[retried()])
         assert not self.verdict(again, told("FAILED", EXIT, []), late).wrong
+
+    def test_what_slurm_ended_after_a_crash_before_its_tool_began_is_told_so(self) -> None:
+        """It has made its claim, and noted the signal there."""
+        killed = "EXIT: ended with exit code 143, as after signal SIGTERM (15) (FAILED)"
+        job = told("FAILED", killed, exit_code=143)
+        assert self.verdict(batch(), job, []).lost
+        assert not self.verdict(batch(), job, [], crashed=True).failures
+        assert not self.verdict(batch(), job, BOTH[:1], crashed=True).failures
+        assert self.verdict(batch(), job, BOTH[:2], crashed=True).disagreements
 
 
 class TestWatcher:
