@@ -142,8 +142,10 @@ class Crowd:
 
     def _retry(self, user: User, rng: random.Random) -> None:
         pick, draw = rng.random(), rng.random()
-        mine = [each for each in self._ledger.of(user.name) if not each.refused
-                and each.delete_asked_at == NEVER][-8:]  # fmt: skip
+        # Of those of which something may have failed.
+        mine = [each for each in self._ledger.of(user.name)
+                if not each.refused and each.delete_asked_at == NEVER
+                and (any(each.codes) or each.cancels or each.waits)][-12:]  # fmt: skip
         if not mine:
             return
         posted = mine[int(pick * len(mine))]
