@@ -102,7 +102,9 @@ class Judge:
         label, posted = case.label(index), case.posted
         for run in trace.runs:
             if len(run.starts) > 1:
-                by_slurm = len(run.ids) == 1 and self._crashed and not self._site.claims
+                # The same submission again, which nothing of ours does: after a crash, or where
+                # munged died while slurmd confirmed a launch, which makes slurmd ask for a requeue.
+                by_slurm = len(run.ids) == 1 and not self._site.claims
                 (self._verdict.rerun_by_slurm if by_slurm else self._verdict.twice).append(
                     f"{label}: {run}"
                 )
@@ -209,7 +211,15 @@ class Judge:
             return posted.refused and not run.starts
         if kind == "LOST" and not run.starts:
             return True  # it is said that it may not have run, and it has not
-        return kind == "LOST" and self._crashed and not (run.is_whole and self._site.claims)
+        return kind == "LOST" and self._is_forgotten(run)
+
+    def _is_forgotten(self, run: Run) -> bool:
+        """Whether one that has run may be told as lost. Without claims only Slurm knows how it has
+        ended, and what slurmdbd has taken is gone if it, or its MariaDB, is killed just then."""
+        if self._site.claims:
+            return self._crashed and not run.is_whole
+        kills = self._faults.kinds
+        return self._crashed or kills["kill mariadbd"] + kills["kill slurmdbd"] > 0
 
     def _can_end(self, posted: Posted, index: int, code: int) -> bool:
         return code == posted.codes[index] or (code == 0 and index in posted.heals)

@@ -70,13 +70,16 @@ class TestJudge:
         )
 
     def verdict(
-        self, posted: Posted, job: dict[str, Any], trace: Sequence[str], crashed: bool = False
-    ) -> Verdict:
+        self, posted: Posted, job: dict[str, Any], trace: Sequence[str], crashed: bool = False,
+        struck: Sequence[str] = (),
+    ) -> Verdict:  # fmt: skip
         self.site.trace.write_text("\n".join(trace))
         ledger = Ledger()
         ledger.add(posted)
         site = cast(Any, self.site)
-        judge = Judge(site, ledger, Faults(site), slurm_crashed=crashed)
+        faults = Faults(site)
+        faults.kinds.update(struck)
+        judge = Judge(site, ledger, faults, slurm_crashed=crashed)
         return judge.judge({"alice": cast(Any, FakeUser([job]))})
 
     def test_a_job_that_was_run_again_is_judged_by_each_of_its_runs(self) -> None:
@@ -145,6 +148,24 @@ class TestJudge:
         assert not self.verdict(batch(), job, [], crashed=True).failures
         assert not self.verdict(batch(), job, BOTH[:1], crashed=True).failures
         assert self.verdict(batch(), job, BOTH[:2], crashed=True).disagreements
+
+    def test_without_claims_slurm_may_run_the_same_submission_again(self) -> None:
+        again = [*BOTH[:2], "start b-0 5.0 100 t0 7", "end b-0 6.0 100 t0 7"]
+        other = [*BOTH[:2], "start b-0 5.0 101 t0 7", "end b-0 6.0 101 t0 7"]
+        job = told("FAILED", EXIT)
+        assert self.verdict(batch(), job, again).twice
+        self.site.claims = False
+        found = self.verdict(batch(), job, again)
+        assert not found.failures and len(found.rerun_by_slurm) == 1
+        assert self.verdict(batch(), job, other).twice
+
+    def test_without_claims_an_end_is_lost_with_slurm_s_accounting(self) -> None:
+        lost = told("FAILED", "LOST: Slurm no longer knows this job and has no record of its end")
+        assert self.verdict(batch(), lost, BOTH[:2], struck=["kill mariadbd"]).disagreements
+        self.site.claims = False
+        assert self.verdict(batch(), lost, BOTH[:2]).disagreements
+        found = self.verdict(batch(), lost, BOTH[:2], struck=["kill mariadbd"])
+        assert not found.failures and len(found.said_lost) == 1
 
 
 class TestWatcher:
