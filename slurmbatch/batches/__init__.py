@@ -159,7 +159,7 @@ class Batches(Looks):
                 return self._made_before(caller, earlier, request_id), False
             _log.info("batch accepted", batch_id=batch.batch_id, tool=batch.tool_id,
                       n_jobs=batch.n_jobs, **who(caller, request_id))  # fmt: skip
-            patience = 0.0 if word is None else self._patience(batch, owner, arrays[0].n_tasks)
+            patience = 0.0 if word is None else self._patience(batch, owner, arrays[0])
             if patience:
                 self._doorbell.ring()  # Slurm gets it while the disk is waited for
             self._make_safe(batch)
@@ -176,11 +176,12 @@ class Batches(Looks):
         except NotFound:  # deleted by its owner in the meantime; it was made all the same
             return replace(batch, counts={Status.SUBMITTED: batch.n_jobs})
 
-    def _patience(self, batch: Batch, owner: Account | None, n_tasks: int) -> float:
-        """For how many seconds Slurm's word on a new batch is waited for."""
+    def _patience(self, batch: Batch, owner: Account | None, first: NewArray) -> float:
+        """For how many seconds Slurm's word on a new batch is waited for; where it is not asked
+        yet, the submitter's on what it waits for, which comes at once."""
         what = like(batch.user_id, owner.uid if owner else None, batch.tool_id, batch.hardware,
-                    batch.slurm, n_tasks)  # fmt: skip
-        known = self._doorbell.precedents.has(what, self._rules.precedent)
+                    batch.slurm, first.n_tasks)  # fmt: skip
+        known = not first.gates and self._doorbell.precedents.has(what, self._rules.precedent)
         return 0.0 if known or self._health.is_down("slurmctld") else self._rules.submit_wait
 
     def _make_safe(self, batch: Batch) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from slurmbatch.doorbell import Word
 from slurmbatch.errors import SlurmBusy, SlurmRefused
-from slurmbatch.model import Hardware, SlurmOptions, Status
+from slurmbatch.model import Dependency, Hardware, SlurmOptions, Status
 from slurmbatch.precedents import MOST_KEPT, Like, Precedents, like
 from tests.unit.world import ALICE, BOB, World
 
@@ -132,6 +132,13 @@ def test_what_is_refused_waits_the_next_time(world: World, waits: list[float]) -
     assert reason == "REFUSED: Slurm refused it: Invalid qos specification"
     world.post()
     assert waits == [WAIT, 0.0, WAIT]
+
+
+def test_what_waits_for_others_is_told_of_them(world: World, waits: list[float]) -> None:
+    parent = world.post()
+    world.tick()
+    world.post(depends_on=(Dependency(parent),))
+    assert waits == [WAIT, WAIT]
 
 
 def test_what_only_waits_for_room_is_none(world: World, waits: list[float]) -> None:
