@@ -92,8 +92,10 @@ def test_from_the_tools_to_the_logs_and_away(shell: Shell, service: Sandbox) -> 
     shown = shell.run("show")
     assert "1 CPU, 32 MiB, 5 minutes" in shown
     assert "2 of 4 jobs failed" in shown
-    # Of the two that failed the one that ended first is shown.
-    assert re.search(r"ended with exit code 3 \(FAILED\)\n    [ab]\n", shown)
+    # Of the two that failed the service names one, whichever it saw first.
+    (why,) = json.loads(shell.run("show", "@", "--json"))["reasons"]
+    printed = {f"{batch_id}-2": "a", f"{batch_id}-3": "b"}[why["job_id"]]
+    assert f"ended with exit code 3 (FAILED)\n    {printed}\n" in shown
     failed = [line.split()[:2] for line in shell.run("jobs", "--failed").splitlines()]
     assert failed == [["JOB", "STATUS"], ["2", "FAILED"], ["3", "FAILED"]]
     assert shell.run("logs", "@", "1") == "b\n"
