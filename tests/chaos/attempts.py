@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.chaos.clients import User
-from tests.chaos.ledger import Posted
+from tests.chaos.ledger import Posted, kind_of
 from tests.chaos.traces import Run, Trace
 
 
@@ -58,9 +58,8 @@ def matched(job: Mapping[str, Any], trace: Trace) -> tuple[list[tuple[Told, Run]
 
 
 def _told(job: Mapping[str, Any], *, is_last: bool) -> Told:
-    status = job["status"] if is_last else "FAILED"
+    whole = job if is_last else {**job, "status": "FAILED"}
     return Told(
-        job.get("attempt", 1), status,
-        job["reason"].partition(":")[0] if status == "FAILED" else status,
-        job["reason"], job["exit_code"], job.get("slurm_job_id", "").partition("_")[0], is_last,
+        job.get("attempt", 1), whole["status"], kind_of(whole), job["reason"], job["exit_code"],
+        job.get("slurm_job_id", "").partition("_")[0], is_last,
     )  # fmt: skip

@@ -91,9 +91,7 @@ class Campaign:
             self._wait_purged(240.0)
         finally:
             self.watcher.stop()
-        crashed = self.faults.kinds["kill slurmctld"] > 0
-        judge = Judge(self.site, self.ledger, self.faults, slurm_crashed=crashed)
-        verdict = judge.judge(self.crowd.users)
+        verdict = Judge(self.site, self.ledger, self.faults).judge(self.crowd.users)
         if self.site.end() != 0:
             verdict.wrong.append("the daemon did not end well on SIGTERM")
         return verdict

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from tests.chaos.ledger import Again, Cancel, Ledger, Posted
+from tests.chaos.ledger import Again, Cancel, Ledger, Posted, class_of
 from tests.chaos.site import Site
 
 # Answers that mean: try again.
@@ -98,7 +98,7 @@ class User:
             return
         again = Again(
             f"{posted.label}/again.{len(posted.retries) + 1}",
-            {job["index"]: job["reason"].partition(":")[0] for job in failed.json()},
+            {job["index"]: class_of(job) for job in failed.json()},
             None if indices is None else frozenset(indices), reason, time.time(),
         )  # fmt: skip
         posted.retries.append(again)

@@ -6,7 +6,9 @@ import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
+from tests.chaos.actors import Actor
 from tests.chaos.clients import User
 from tests.chaos.ledger import NEVER, Ledger, Posted, Wait
 from tests.chaos.site import Site
@@ -33,29 +35,17 @@ class Habits:
         return not (self.depends or self.canaries or self.throttles or self.retries)
 
 
-class Crowd:
-    """All users at once."""
+class Crowd(Actor):
+    """All users at once. Stopped, each ends after its present request is answered."""
 
     def __init__(self, site: Site, ledger: Ledger, seed: str, habits: Habits) -> None:
         self.users = {name: User(site, name, ledger) for name in site.users}
         self._also = {name: User(site, name, ledger) for name in site.users}
         self._ledger = ledger
         self._habits = habits
-        self._stop = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._live, args=(user, f"{seed}/{name}"))
-            for name, user in self.users.items()
-        ]
-
-    def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self) -> None:
-        """Each ends after its present request is answered."""
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
+        super().__init__(
+            *(partial(self._live, user, f"{seed}/{name}") for name, user in self.users.items())
+        )
 
     def _live(self, user: User, seed: str) -> None:
         # What is not plain is drawn apart, so that without it a seed means what it always did.
@@ -84,9 +74,12 @@ class Crowd:
     def _new(self, user: str, number: int, rng: random.Random) -> Posted:
         n_jobs = rng.choice((1, 2, 3, 5, 8, 20, 21, rng.randint(1, self._habits.most_jobs)))
         codes = [0 if rng.random() < 0.85 else rng.randint(1, 100) for _ in range(n_jobs)]
-        naps = [round(self._habits.longest_nap * rng.random() ** 2, 2) for _ in range(n_jobs)]
+        naps = self._naps(n_jobs, rng)
         refused = rng.random() < 0.03
         return Posted(f"{user}.{number}", user, codes, naps, refused)
+
+    def _naps(self, n_jobs: int, rng: random.Random) -> list[float]:
+        return [round(self._habits.longest_nap * rng.random() ** 2, 2) for _ in range(n_jobs)]
 
     # --- batches that wait, for others or for themselves -----------------------------------------
 
@@ -121,8 +114,7 @@ class Crowd:
         if parents and hows[0] == "aftercorr":
             n_jobs = len(parents[0].codes)
             posted.codes = [0 if rng.random() < 0.85 else 7 for _ in range(n_jobs)]
-            posted.naps = [round(self._habits.longest_nap * rng.random() ** 2, 2)
-                           for _ in range(n_jobs)]  # fmt: skip
+            posted.naps = self._naps(n_jobs, rng)
 
     def _meanwhile(self, posted: Posted, rng: random.Random) -> Callable[[], None] | None:
         """What the user does to a batch that the new one waits for, at the very same time."""

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from slurmbatch.sandbox import SandboxError
+from tests.chaos.actors import Actor
 from tests.chaos.site import Site
 
 PARTS = ("munged", "mariadbd", "slurmdbd", "slurmctld")
@@ -67,15 +68,13 @@ class Faults:
         """False where it is dead already, or is to be spared."""
         if f"{how} {part}" in self.spared or self.site.box.pid(part) is None:
             return False
-        with self._lock:
-            self.outages.append(Outage(part, how, time.time()))
-            self.kinds[f"{how} {part}"] += 1
+        self.noted(part, how)
         with contextlib.suppress(SandboxError):
             self.site.box.kill(part, HOW[how])
         return True
 
     def noted(self, part: str, how: str) -> None:
-        """Notes what somebody else has done to it."""
+        """Notes what is done to it."""
         with self._lock:
             self.outages.append(Outage(part, how, time.time()))
             self.kinds[f"{how} {part}"] += 1
@@ -179,23 +178,15 @@ class Faults:
             self.kinds[kind] += 1
 
 
-class Keeper:
+class Keeper(Actor):
     """Starts the daemon again some moment after its death, as a service manager would."""
 
     def __init__(self, site: Site, rng: random.Random, longest: float = 2.0) -> None:
         self._site = site
         self._rng = rng
         self._longest = longest
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
         self.starts = 0
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join()
+        super().__init__(self._run)
 
     def _run(self) -> None:
         while not self._stop.wait(0.05):
@@ -205,8 +196,11 @@ class Keeper:
                 self._site.start()
 
 
-class Storm:
-    """One fault after another, from the seed. `shoot` has the daemon shot at a named point."""
+class Storm(Actor):
+    """One fault after another, from the seed. `shoot` has the daemon shot at a named point.
+
+    Stopped, what it has struck is mended, or left to `Faults.mend_all`.
+    """
 
     def __init__(
         self,
@@ -223,21 +217,7 @@ class Storm:
         self._pause = pause
         self._longest = longest_outage
         self._deck: list[tuple[str, str]] = []
-        self._stop = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._run),
-            threading.Thread(target=self._watch_nodes),
-        ]
-
-    def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self) -> None:
-        """Ends it; what it has struck is mended, or left to `Faults.mend_all`."""
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
+        super().__init__(self._run, self._watch_nodes)
 
     def mend_later(self, part: str, seconds: float) -> None:
         thread = threading.Thread(target=self._mend, args=(part, seconds))

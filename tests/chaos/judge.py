@@ -13,7 +13,7 @@ from typing import Any
 from tests.chaos.attempts import Told, matched, told_of
 from tests.chaos.clients import User
 from tests.chaos.faults import Faults
-from tests.chaos.ledger import NEVER, Ledger, Posted
+from tests.chaos.ledger import NEVER, Ledger, Posted, kind_of
 from tests.chaos.rules import Case, broken
 from tests.chaos.site import Site
 from tests.chaos.traces import Run, Trace, read_traces
@@ -50,13 +50,15 @@ class Verdict:
 
 
 class Judge:
-    """`slurm_crashed`: whether slurmctld was killed with -9, which makes Slurm itself forget."""
+    """Of a run that is over."""
 
-    def __init__(self, site: Site, ledger: Ledger, faults: Faults, *, slurm_crashed: bool) -> None:
+    def __init__(self, site: Site, ledger: Ledger, faults: Faults) -> None:
         self._site = site
         self._ledger = ledger
         self._faults = faults
-        self._crashed = slurm_crashed
+        # Killed with -9, slurmctld itself forgets.
+        self._crashes = faults.crashes()
+        self._crashed = bool(self._crashes)
         self._traces = read_traces(site.trace.read_text().splitlines())
         self._verdict = Verdict(wrong=list(ledger.wrong))
 
@@ -64,7 +66,7 @@ class Judge:
         cases = {each.label: self._case(each, users[each.user]) for each in self._ledger.all()}
         for case in cases.values():
             self._batch(case)
-        self._verdict.wrong += broken(cases, self._faults.crashes())
+        self._verdict.wrong += broken(cases, self._crashes)
         self._duplicates()
         self._strangers()
         self._records()
@@ -128,8 +130,7 @@ class Judge:
     # --- one job, with all of its attempts --------------------------------------------------------
 
     def _job(self, case: Case, index: int, job: Mapping[str, Any]) -> None:
-        kind = job["reason"].partition(":")[0] if job["status"] == "FAILED" else job["status"]
-        self._verdict.statuses[kind] += 1
+        self._verdict.statuses[kind_of(job)] += 1
         label = case.label(index)
         pairs, strays = matched(job, case.traces[index])
         if case.retries:

@@ -11,6 +11,16 @@ from typing import Any
 NEVER = float("inf")
 
 
+def class_of(told: Mapping[str, Any]) -> str:
+    """Of the reason of a job, or of an attempt."""
+    return str(told["reason"]).partition(":")[0]
+
+
+def kind_of(job: Mapping[str, Any]) -> str:
+    """The class where it has failed, else the status."""
+    return class_of(job) if job["status"] == "FAILED" else str(job["status"])
+
+
 @dataclass(frozen=True)
 class Wait:
     """What a batch waits for: another one of its user's, and how (`afterok` and so on)."""

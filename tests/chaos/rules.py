@@ -14,7 +14,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from tests.chaos.ledger import NEVER, Again, Posted, Wait
+from tests.chaos.ledger import NEVER, Again, Posted, Wait, class_of, kind_of
 from tests.chaos.traces import Run, Trace
 
 # Seconds that a slurmctld which is killed forgets: it saves what it knows every five, and scenarios
@@ -46,7 +46,7 @@ class Case:
     def told_as(self, kind: str) -> Iterator[tuple[int, str]]:
         """The jobs that have failed with this class, and their reasons."""
         for index, job in enumerate(self.told or ()):
-            if job["status"] == "FAILED" and class_of(job) == kind:
+            if kind_of(job) == kind:
                 yield index, job["reason"]
 
     def has_fallen_short(self, index: int) -> bool:
@@ -57,10 +57,6 @@ class Case:
         return any(not run.is_whole or any(run.codes) for run in runs) or any(
             index in each.jobs for each in self.retries
         )
-
-
-def class_of(job: Mapping[str, Any]) -> str:
-    return str(job["reason"]).partition(":")[0]
 
 
 def forgotten_by(crashes: Sequence[float]) -> Callable[[Run], bool]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.chaos.actors import Actor
 from tests.chaos.clients import User
 from tests.chaos.ledger import NEVER, Ledger, Posted
 
@@ -26,7 +26,7 @@ class Seen:
     jobs: dict[int, tuple[str, str]] = field(default_factory=dict)
 
 
-class Watcher:
+class Watcher(Actor):
     """`is_down(since, until)`: whether some source was down for all of that time."""
 
     def __init__(
@@ -41,16 +41,8 @@ class Watcher:
         self._is_down = is_down
         self._interval = interval
         self._seen: dict[str, Seen] = {}
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
         self.looks = 0
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join()
+        super().__init__(self._run)
 
     def _run(self) -> None:
         rounds = 0
@@ -88,37 +80,27 @@ class Watcher:
                 f"{posted.label}: {batch.status_code} {jobs.status_code} for {posted.batch_id}"
             )
             return
-        if era == seen.era:
-            self._check_ends(posted, seen, batch.json()[0], jobs.json())
-        self._check(posted, seen, began, batch.json()[0], jobs.json())
-        seen.era = era
-
-    def _check_ends(
-        self, posted: Posted, seen: Seen, batch: dict[str, Any], jobs: list[Any]
-    ) -> None:
-        """Without a retry in between an end is one for good."""
-        for job in jobs:
-            old = seen.jobs.get(job["index"], ("", ""))
-            new = (job["status"], job["reason"])
-            if old[0] in ENDED and new != old:
-                self._ledger.complain(f"{posted.label}-{job['index']}: was {old} and became {new}")
-        if seen.finished and not batch["finished_at"]:
-            self._ledger.complain(f"{posted.label}: had ended, and goes on")
+        # Without a retry in between an end is one for good.
+        self._check(posted, seen, era == seen.era, batch.json()[0], jobs.json())
+        seen.at, seen.era = began, era
 
     def _check(
-        self, posted: Posted, seen: Seen, began: float, batch: dict[str, Any], jobs: list[Any]
+        self, posted: Posted, seen: Seen, for_good: bool, batch: dict[str, Any], jobs: list[Any]
     ) -> None:
         counts = batch["submitted_jobs"]
         if sum(counts.values()) != batch["n_jobs"] or len(jobs) != len(posted.codes):
             self._ledger.complain(f"{posted.label}: {counts} and {len(jobs)} jobs do not add up")
         for job in jobs:
-            self._check_job(posted, seen, job)
+            self._check_job(posted, seen, for_good, job)
+        if for_good and seen.finished and not batch["finished_at"]:
+            self._ledger.complain(f"{posted.label}: had ended, and goes on")
         seen.finished = bool(batch["finished_at"])
-        seen.at = began
 
-    def _check_job(self, posted: Posted, seen: Seen, job: dict[str, Any]) -> None:
+    def _check_job(self, posted: Posted, seen: Seen, for_good: bool, job: dict[str, Any]) -> None:
         index, new = job["index"], (job["status"], job["reason"])
         old = seen.jobs.get(index, ("", ""))
+        if for_good and old[0] in ENDED and new != old:
+            self._ledger.complain(f"{posted.label}-{index}: was {old} and became {new}")
         # Ours; with Slurm's own word in brackets it is what a part that lives has shown.
         is_opinion = new[1].startswith("LOST: Slurm no longer") or "before it started" in new[1]
         if new != old and is_opinion and self._is_down(seen.at - UNDER_WAY, time.time()):

@@ -79,8 +79,9 @@ class TestJudge:
         site = cast(Any, self.site)
         faults = Faults(site)
         faults.kinds.update(struck)
-        judge = Judge(site, ledger, faults, slurm_crashed=crashed)
-        return judge.judge({"alice": cast(Any, FakeUser([job]))})
+        if crashed:
+            faults.noted("slurmctld", "kill")
+        return Judge(site, ledger, faults).judge({"alice": cast(Any, FakeUser([job]))})
 
     def test_a_job_that_was_run_again_is_judged_by_each_of_its_runs(self) -> None:
         good = told("SUCCEEDED", OK, [FIRST])
