@@ -354,4 +354,6 @@ def test_what_was_used_of_what_was_asked_for(all_of_it: Provoked) -> None:
     assert job["max_rss"] <= usage["memory"]["max"]
     assert job["cpu_time"] > 0
     assert job["elapsed"] >= 5
-    assert job["time_in_status"]["RUNNING"] == job["elapsed"]
+    # Slurm's times are whole seconds: a start may lie before the look that saw it wait, by one.
+    times = job["time_in_status"]
+    assert abs(job["elapsed"] - times["STARTING"] - times["RUNNING"]) <= 2
