@@ -86,6 +86,8 @@ def draw(browser: Any, api: Api, target: Path) -> None:
     desk.page.get_by_label("seed", exact=True).fill("1..100")
     desk.page.get_by_label("Name").fill("pi, 100 seeds")
     desk.page.screenshot(path=target / "new.png")
+    desk.open(f"new?tool=probe&after={flow}")
+    desk.page.get_by_role("group", name="How it goes").screenshot(path=target / "course.png")
     for each in (desk, night, phone):
         each.check()
         each.context.close()

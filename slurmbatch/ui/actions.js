@@ -3,7 +3,7 @@ import { NAMES, inWords, open } from "./statuses.js";
 import { ask, path } from "./api.js";
 import { count } from "./format.js";
 import { Trouble } from "./parts.js";
-import { go } from "./router.js";
+import { go, link } from "./router.js";
 import { html } from "./html.js";
 import { useEffect, useRef, useState } from "./preact-hooks.js";
 
@@ -12,6 +12,7 @@ export function Actions({ batch, onDone }) {
   const counts = batch.submitted_jobs;
   const props = { batch, onClose: () => setShown(null), onDone };
   return html`<div class="actions">
+    <a class="button" href=${link(["new"], { after: batch.batch_id })}>Another after it …</a>
     <button disabled=${!open(counts)} onClick=${() => setShown("cancel")}>Cancel …</button>
     <button disabled=${!counts.FAILED} onClick=${() => setShown("retry")}>Retry …</button>
     <button class="bad" onClick=${() => setShown("delete")}>Delete …</button>

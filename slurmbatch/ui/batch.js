@@ -73,10 +73,18 @@ function About({ batch, now }) {
     slurm.account && ["Account", slurm.account],
     slurm.qos && ["QOS", slurm.qos],
     batch.max_parallel !== null && ["At once", `${number(batch.max_parallel)} at most`],
+    again(batch.retry) && ["Run again", again(batch.retry)],
     batch.canary > 0 && ["First", `${number(batch.canary)}, the others if they succeed`],
     batch.depends_on.length > 0 && ["After", html`${batch.depends_on.map((each, at) => html`${at ? ", " : ""}
       <a key=${each.batch_id} href=${link(["batches", each.batch_id])}>${each.batch_id}</a> (${each.type})`)}`],
   ]} />`;
+}
+
+// What of it is run again by itself; "" if nothing is.
+function again({ max_attempts: runs, memory_factor: memory, time_factor: time, node_failures: nodes }) {
+  const more = [memory && `${number(memory)} × the memory`, time && `${number(time)} × the time`].filter(Boolean);
+  return [runs > 1 && more.length > 0 && `with ${more.join(" or ")}, ${number(runs)} runs at most`,
+    nodes && "when its node fails"].filter(Boolean).join("; ");
 }
 
 function Views({ batch, query }) {

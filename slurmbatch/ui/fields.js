@@ -2,7 +2,7 @@
 import { html } from "./html.js";
 import { number } from "./format.js";
 
-function Field({ id, label, hint, mistake, children }) {
+export function Field({ id, label, hint, mistake, children }) {
   return html`<div class="field">
     <label for=${id}>${label}</label>
     ${children({ id, "aria-describedby": `${id}-hint`, "aria-invalid": mistake ? "true" : undefined })}
@@ -47,9 +47,9 @@ function Choice({ name, label, offered, form, wrong, onChange }) {
         ${offered.map((each) => html`<option key=${each} value=${each}>${each}</option>`)}</select>`}<//>`;
 }
 
-function Whole({ name, where, label, hint, form, wrong, onChange }) {
+export function Figure({ name, where, label, hint, mode = "numeric", form, wrong, onChange }) {
   return html`<${Field} id=${name} label=${label} hint=${hint} mistake=${wrong[where]}>${(props) => html`
-    <input ...${props} inputmode="numeric" value=${form[name]} autocomplete="off"
+    <input ...${props} inputmode=${mode} value=${form[name]} autocomplete="off"
       onInput=${(event) => onChange({ [name]: event.target.value.trim() })} />`}<//>`;
 }
 
@@ -61,16 +61,14 @@ export function Resources({ tool, filesystems, form, wrong, onChange }) {
   return html`<fieldset><legend>The batch, and what each job gets</legend><div class="fields">
     <${Field} id="name" label="Name" hint="for people" mistake=${wrong["/name"]}>${(given) => html`
       <input ...${given} value=${form.name} maxlength="200" autocomplete="off" onInput=${(event) => onChange({ name: event.target.value })} />`}<//>
-    <${Whole} name="cpu" where="/hardware/cpu" label="CPUs" hint=${most(hardware.max_cpu)} ...${props} />
-    <${Whole} name="memory" where="/hardware/memory" label="Memory, MiB" hint=${most(hardware.max_memory)} ...${props} />
-    <${Whole} name="time_limit" where="/slurm/time_limit" label="Time limit, minutes" ...${props}
+    <${Figure} name="cpu" where="/hardware/cpu" label="CPUs" hint=${most(hardware.max_cpu)} ...${props} />
+    <${Figure} name="memory" where="/hardware/memory" label="Memory, MiB" hint=${most(hardware.max_memory)} ...${props} />
+    <${Figure} name="time_limit" where="/slurm/time_limit" label="Time limit, minutes" ...${props}
       hint=${[slurm.default.time_limit && `${number(slurm.default.time_limit)} if left empty`, most(slurm.max_time_limit)].filter(Boolean).join(", ")} />
-    ${slurm.max_gpus > 0 && html`<${Whole} name="gpus" where="/slurm/gpus" label="GPUs" hint=${most(slurm.max_gpus)} ...${props} />`}
+    ${slurm.max_gpus > 0 && html`<${Figure} name="gpus" where="/slurm/gpus" label="GPUs" hint=${most(slurm.max_gpus)} ...${props} />`}
     <${Choice} name="partition" label="Partition" offered=${slurm.partitions} ...${props} />
     <${Choice} name="account" label="Account" offered=${slurm.accounts} ...${props} />
     <${Choice} name="qos" label="QOS" offered=${slurm.qos} ...${props} />
-    <${Whole} name="max_parallel" where="/max_parallel" label="At once, at most" hint="jobs; no limit if left empty" ...${props} />
-    <${Whole} name="canary" where="/canary" label="First, as a test" hint="so many jobs; the others if those succeed" ...${props} />
   </div>
   ${filesystems.length > 0 && html`<fieldset><legend>Filesystems</legend>
     ${filesystems.map((each) => html`<label key=${each.id} class="check"><input type="checkbox"

@@ -1,9 +1,10 @@
 // A new batch, from a form made of what its tool declares.
 import { Loading, Trouble, useTitle } from "./parts.js";
-import { Mistake, product, value, values } from "./sweep.js";
+import { Mistake, given, product, value, values } from "./sweep.js";
 import { adjust, go } from "./router.js";
 import { ask, get, path } from "./api.js";
 import { count, memory, moment } from "./format.js";
+import { Course, course, initialCourse } from "./course.js";
 import { Parameter, Resources } from "./fields.js";
 import { args } from "./jobs.js";
 import { html } from "./html.js";
@@ -32,15 +33,15 @@ export function NewBatch({ query }) {
         ${offer.tools.map(({ id }) => html`<option key=${id} value=${id}>${id}</option>`)}</select></label>
     </form>
     <p class="lead">${tool.description}</p>
-    <${Form} key=${tool.id} tool=${tool} filesystems=${offer.filesystems} />`;
+    <${Form} key=${tool.id} tool=${tool} filesystems=${offer.filesystems} query=${query} />`;
 }
 
-function initial(tool) {
+function initial(tool, query) {
   return {
     args: Object.fromEntries(tool.parameters.map((each) => [each.name, ""])),
     swept: {}, name: "", filesystems: tool.hardware.filesystems,
     cpu: tool.hardware.cpu ?? 1, memory: tool.hardware.memory ?? 256,
-    time_limit: "", partition: "", account: "", qos: "", gpus: "", max_parallel: "", canary: "",
+    time_limit: "", partition: "", account: "", qos: "", gpus: "", ...initialCourse(query),
   };
 }
 
@@ -64,7 +65,6 @@ export function body(tool, form) {
     else if (parameter.required) mistakes[`/args/${name}`] = "A value is needed.";
   }
   const whole = (where, text) => (text === "" ? undefined : tried(where, () => value({ type: "integer" }, String(text))));
-  const given = (of) => Object.fromEntries(Object.entries(of).filter(([, each]) => each !== undefined && each !== ""));
   const rows = tried("", () => product(axes)) ?? [];
   const slurm = given({ partition: form.partition, account: form.account, qos: form.qos,
     time_limit: whole("/slurm/time_limit", form.time_limit), gpus: whole("/slurm/gpus", form.gpus) });
@@ -73,23 +73,24 @@ export function body(tool, form) {
     hardware: given({ cpu: whole("/hardware/cpu", form.cpu), memory: whole("/hardware/memory", form.memory),
       filesystems: form.filesystems }),
     ...(Object.keys(slurm).length ? { slurm } : {}),
-    ...given({ max_parallel: whole("/max_parallel", form.max_parallel), canary: whole("/canary", form.canary) }),
+    ...course(form, tried),
   };
   return { made, mistakes };
 }
 
-// The service's words by the fields of the form: the same for all rows of a sweep.
+// The service's words by the fields of the form: one for all rows of a sweep, or batches to wait for.
 function byField(problem) {
   const found = {};
   for (const { pointer, detail } of problem?.errors ?? []) {
-    const where = pointer.replace(/^\/(fixed_args|variable_args\/\d+)\//, "/args/");
+    const where = pointer.replace(/^\/(fixed_args|variable_args\/\d+)\//, "/args/")
+      .replace(/^\/(depends_on|notify)\/.*/, "/$1");
     found[where] ??= detail;
   }
   return found;
 }
 
-function Form({ tool, filesystems }) {
-  const [form, setForm] = useState(() => initial(tool));
+function Form({ tool, filesystems, query }) {
+  const [form, setForm] = useState(() => initial(tool, query));
   const [state, setState] = useState({});
   // The same form sent again, because the answer was lost, makes the same batch, not another one.
   const key = useRef("");
@@ -122,6 +123,7 @@ function Form({ tool, filesystems }) {
         onSwept=${(is) => change({ swept: { ...form.swept, [each.name]: is } })} />`)}
     </fieldset>
     <${Resources} tool=${tool} filesystems=${filesystems} form=${form} wrong=${wrong} onChange=${change} />
+    <${Course} tool=${tool} form=${form} wrong=${wrong} onChange=${change} />
     <${Preview} n=${n} rows=${made.variable_args} fixed=${made.fixed_args} mistakes=${mistakes} form=${form} />
     ${state.tried && Object.keys(mistakes).length > 0 && html`<div class="note bad" role="alert">
       ${count(Object.keys(mistakes).length, "field")} can't stay like this.</div>`}

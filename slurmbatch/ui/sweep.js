@@ -45,6 +45,11 @@ function range(from, to, by = "1") {
   return Array.from({ length: n }, (_, at) => Number((first + sign * at * step).toFixed(Math.min(digits, 20))));
 }
 
+// What of it is filled in.
+export function given(of) {
+  return Object.fromEntries(Object.entries(of).filter(([, each]) => each !== undefined && each !== ""));
+}
+
 // One value, as its parameter has it.
 export function value(parameter, text) {
   if (parameter.type === "string") return text;

@@ -345,6 +345,56 @@ class TestSubmitting:
         assert len(keys) == 2
         assert [each["name"] for each in api.http.get("/batches").json()].count(name) == 1
 
+    def test_one_that_waits_for_another_and_how_it_is_to_go(
+        self, dashboard: Dashboard, api: Api
+    ) -> None:
+        first, name = probe(api, named("first"), [{"sleep": 30}]), named("second")
+        dashboard.open(f"batches/{first}")
+        page = dashboard.page
+        page.get_by_role("link", name="Another after it").click()
+        dashboard.heading("New batch")
+        page.get_by_label("Tool").select_option("probe")
+        after = page.get_by_label("After these batches")
+        expect(after).to_have_value(first)
+        after.fill(f"{first}:afterany")
+        page.get_by_label("Name").fill(name)
+        page.get_by_label("At once, at most").fill("2")
+        page.get_by_label("Runs of a job, at most").fill("3")
+        page.get_by_label("A rerun's memory, times").fill("1.5")
+        page.get_by_label("Rerun if its node fails").select_option("yes")
+        page.get_by_role("button", name="Submit 1 job").click()
+        dashboard.heading(name)
+        expect(dashboard.main).to_contain_text(f"{first} (afterany)")
+        expect(dashboard.main).to_contain_text("1.5 × the memory")
+        made = api.batch(page.url.rpartition("/")[2])
+        assert made["depends_on"] == [{"batch_id": first, "type": "afterany"}]
+        assert made["max_parallel"] == 2
+        assert (made["retry"]["max_attempts"], made["retry"]["memory_factor"]) == (3, 1.5)
+        assert made["retry"]["node_failures"] is True
+        api.http.post(f"/batches/{first}/cancel")
+
+    def test_mistakes_in_how_it_is_to_go(self, dashboard: Dashboard) -> None:
+        dashboard.open("new?tool=probe&after=a:b")
+        page = dashboard.page
+        after, notify = page.get_by_label("After these"), page.get_by_label("Tell this address")
+        runs = page.get_by_label("Runs of a job, at most")
+        runs.fill("some")
+        page.get_by_role("button", name="Submit").click()
+        expect(page.get_by_text("Expected ids of batches")).to_contain_text('not "a:b"')
+        expect(page.get_by_text('Expected a number, not "some".')).to_be_visible()
+        after.fill("01jd6xyz7qkq9m2v4h8r5t0w3a")  # what only the service knows to be wrong
+        runs.fill("99")
+        notify.fill("https://nobody.example.org/hook")
+        page.get_by_label("and when its first job fails").check()
+        page.get_by_role("button", name="Submit").click()
+        expect(page.get_by_role("alert")).to_contain_text("/retry/max_attempts")
+        expect(runs).to_have_attribute("aria-invalid", "true")
+        runs.fill("")
+        page.get_by_role("button", name="Submit").click()
+        expect(page.get_by_role("alert")).to_contain_text("/depends_on")
+        for field in (after, notify):
+            expect(field).to_have_attribute("aria-invalid", "true")
+
     @pytest.mark.parametrize(
         ("kind", "text", "values"),
         [
