@@ -52,10 +52,12 @@ def pytest_configure(config: pytest.Config) -> None:
         # Where `tmp_path` lies: thousands of databases, of which each commit waits for the disk.
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
     if find_spec("hypothesis") and not os.environ.get("FUZZ_EXAMPLES"):
-        from hypothesis import settings
+        from hypothesis import HealthCheck, settings
 
         # A test finds the same each time; to look for more is what `make fuzz` is for.
-        settings.register_profile("same", derandomize=True, database=None)
+        # How long it takes says something of the machine.
+        settings.register_profile("same", derandomize=True, database=None, deadline=None,
+                                  suppress_health_check=[HealthCheck.too_slow])  # fmt: skip
         settings.load_profile("same")
     if root := config.getoption("--slurm-root"):
         # Every sandbox of the tests is made of it, and those of the programs that they start.

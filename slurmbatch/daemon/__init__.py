@@ -204,7 +204,8 @@ def _serve(
         _log.info("ready", version=__version__, url=web.url, database=str(settings.store.path))
         notifier.ready(readiness.summary())
         _until_told(signals, workers, reloader, readiness, notifier, head)
-        drain.set()
+        drain.set()  # first: who hears that it stops finds that connections are let go
+        notifier.stopping()
         clean = _stop(web, workers)
         watchdog.stop()
     _log.info("stopped", clean=clean)
@@ -228,7 +229,6 @@ def _until_told(
         _replace_dead(workers)
         notifier.status(readiness.summary())
     _log.info("stopping", hint="finishes the requests it has")
-    notifier.stopping()
 
 
 def _stop(web: Web, workers: Sequence[Worker]) -> bool:

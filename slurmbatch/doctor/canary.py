@@ -165,17 +165,17 @@ class _Canary:
             )
 
     def _ended(self) -> JobReport:
-        why = ""
-        while time.monotonic() < self.until:
+        while True:
             rows = self.slurm.find(self.name)
             if rows and rows[0].state not in ("PENDING", "RUNNING", "CONFIGURING", "COMPLETING"):
                 return rows[0]
-            why = f"{rows[0].state} {rows[0].reason}".strip() if rows else "not shown"
+            if time.monotonic() >= self.until:
+                why = f"{rows[0].state} {rows[0].reason}".strip() if rows else "not shown"
+                raise _Dead(
+                    f"job {self.job} has not ended in time: {why}",
+                    "wait longer (--canary SECONDS) on a full cluster; else see its reason",
+                )
             time.sleep(_PAUSE)
-        raise _Dead(
-            f"job {self.job} has not ended in time: {why}",
-            "wait longer (--canary SECONDS) on a full cluster; else see its reason",
-        )
 
     def _look_at_log(self, row: JobReport) -> float:
         """The time by the node's clock."""

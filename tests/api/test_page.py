@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import re
 import shutil
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ from slurmbatch.api.operations import OPERATIONS
 from slurmbatch.config import Server
 from slurmbatch.web import Web
 from tests.api.conftest import Api
+from tests.ports import free_port
 
 PARTS = ("swagger-ui-bundle.js", "swagger-ui.css", "start.js")
 
@@ -67,9 +67,7 @@ def test_a_query_is_no_matter(api: Api) -> None:
 
 @pytest.mark.skipif(not shutil.which("chromium"), reason="there is no chromium here")
 def test_a_browser_without_a_network_shows_it(api: Api, tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     web = Web(api.app, Server(port=port))
     web.start()
     try:

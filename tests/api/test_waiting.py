@@ -26,6 +26,7 @@ from slurmbatch.web import Waits, Web
 from slurmbatch.web import waiting as waits
 from tests.api.conftest import Api
 from tests.api.fakes import FakeBatches
+from tests.ports import free_port
 
 ANNA = {"Authorization": "key anna"}
 
@@ -34,9 +35,7 @@ class Site:
     """The application on the server that it is made for, on the fakes."""
 
     def __init__(self, api: Api, batches: FakeBatches, **settings: Any) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.batches = batches
         self.waits = Waits()
         at_once = api.app.shortcut.at_once
@@ -61,7 +60,7 @@ class Site:
         self.change(batch)
 
     def connect(self) -> closing[http.client.HTTPConnection]:
-        return closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=20))
+        return closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60))
 
     def ask(self, path: str, **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
         with self.connect() as connection:
@@ -429,9 +428,9 @@ class TestClients:
     def test_it_is_not_idle_however_long_it_waits(
         self, api: Api, batches: FakeBatches, batch: Batch, path: Callable[[Batch], str]
     ) -> None:
-        site = Site(api, batches, channel_timeout=1)
+        site = Site(api, batches, channel_timeout=3)
         with asked(site, path(batch)) as connection:
-            for _ in range(25):  # each of which has the server look for the idle
+            for _ in range(45):  # each of which has the server look for the idle
                 site.ask("/healthz")
                 time.sleep(0.1)
             assert site.waiting() == 1
@@ -473,7 +472,7 @@ def test_hundreds_who_wait_keep_nobody_from_being_served(api: Api, batches: Fake
                 connection.request("GET", path, headers=ANNA)
                 into.append(connection)
         until(lambda: site.waiting() == 400 == site.waits.aside)
-        assert threading.active_count() == threads
+        assert threading.active_count() <= threads
         assert resident() - memory < 60 * 1024 * 1024
         one = made[0].batch_id
         paths = ("/healthz", "/readyz", "/batches", f"/batches/{one}", f"/batches/{one}/jobs")
@@ -486,12 +485,12 @@ def test_hundreds_who_wait_keep_nobody_from_being_served(api: Api, batches: Fake
             append(batches.log_file(each), b"more\n")
         assert [each.read(5) for each in streams] == [b"more\n"] * 200
         until(lambda: site.waiting() == 400)
-        assert len(os.listdir("/proc/self/fd")) <= files
+        until(lambda: len(os.listdir("/proc/self/fd")) <= files)
         for each in made:
             site.end(each)
         assert [each.getresponse().status for each in pollers] == [200] * 200
         assert [each.read() for each in streams] == [b""] * 200
-        assert threading.active_count() == threads
+        assert threading.active_count() <= threads
     until(lambda: site.waiting() == 0 and not site.web._server.active_channels)
     assert site.waits.aside == 0
     site.stop()

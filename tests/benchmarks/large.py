@@ -19,8 +19,9 @@ from statistics import median
 from typing import Any
 
 from tests.benchmarks.machine import forget_peak, memory_mib
-from tests.benchmarks.processes import free_port, running, until_answered
+from tests.benchmarks.processes import running, until_answered
 from tests.benchmarks.site import Service
+from tests.ports import free_port
 
 MOST = 2_000_000
 TOOL = """\

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from slurmbatch.sandbox import Sandbox
 from tests.benchmarks.load import Target
-from tests.benchmarks.processes import free_port, running, until_answered
+from tests.benchmarks.processes import running, until_answered
+from tests.ports import free_port
 
 FORK_THREADS = 8
 _API = "/slurm/v0.0.38"

@@ -17,8 +17,9 @@ from slurmbatch.model import Batch, Hardware, JobChange, SlurmOptions, Status
 from slurmbatch.sandbox import Sandbox
 from slurmbatch.store import NewArray, Store, new_id, open_store
 from slurmbatch.store.usage import Used
-from tests.benchmarks.processes import free_port, running, until_answered
+from tests.benchmarks.processes import running, until_answered
 from tests.benchmarks.site import Service
+from tests.ports import free_port
 
 ARRAY = 1_000
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from tests.chaos.clients import User
 from tests.chaos.faults import Faults
@@ -213,13 +214,26 @@ class Range:
         """What slurmctld saves meanwhile is lost, as if it had died before it could."""
         state = self._site.box.dir / "state/slurmctld"
         kept = self._site.root / "state-of-slurmctld"
-        shutil.copytree(state, kept, ignore=shutil.ignore_patterns("*.new", "*.old"))
+        _copied(state, kept)
         yield
         deadline = time.monotonic() + 10
         while self._site.box.pid("slurmctld") is not None and time.monotonic() < deadline:
             time.sleep(0.02)
         shutil.rmtree(state)
         kept.rename(state)
+
+
+def _copied(state: Path, to: Path) -> None:
+    """slurmctld goes on writing to it, and what it takes away meanwhile makes a copy fail."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            shutil.copytree(state, to, ignore=shutil.ignore_patterns("*.new", "*.old"))
+            return
+        except shutil.Error:
+            shutil.rmtree(to)
+            if time.monotonic() > deadline:
+                raise
 
 
 def unshot(site: Site, points: Sequence[str]) -> list[str]:

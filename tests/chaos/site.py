@@ -181,7 +181,11 @@ class Site:
         """
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as db:
             ((instance,),) = db.execute("SELECT value FROM meta WHERE key = 'instance'").fetchall()
-        rows = self.box.run(["squeue", "-h", "-o", "%i %j %T %r"]).stdout.splitlines()
+        asked = ["squeue", "-h", "-o", "%i %j %T %r"]
+        deadline = time.monotonic() + 60
+        while (told := self.box.run(asked, check=False)).returncode != 0:  # slow, and will answer
+            assert time.monotonic() < deadline, told.stderr
+        rows = told.stdout.splitlines()
         return [row for row in rows if f" sb-{instance}-" in row]
 
     # --- the daemon -----------------------------------------------------------------------------
@@ -211,7 +215,7 @@ class Site:
             self._process.send_signal(number)
             return True
 
-    def end(self, number: int = signal.SIGTERM, wait: float = 20.0) -> int | None:
+    def end(self, number: int = signal.SIGTERM, wait: float = 60.0) -> int | None:
         """Sends the signal and waits for the end; gives the exit code."""
         self.send(number)
         return self.wait_dead(wait)

@@ -25,7 +25,7 @@ from slurmbatch.slurm.commands import CommandSlurm
 from slurmbatch.slurm.port import SlurmPort, SubmitRequest
 from tests.fakes.slurm import FakeSlurm, ranges
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 # Not nobody, whom newer versions do not take for a user.
 STRANGER = "games"
 # Since 25.05 or so nobody has a default account unless it is given.
@@ -262,7 +262,7 @@ class BoundSite(RealSite):
 
     def impatient(self) -> SlurmPort:
         # Long enough for a helper to start, even so.
-        commands = replace(self.commands, timeout=1.5, submit_timeout=1.5)
+        commands = replace(self.commands, timeout=1.5, submit_timeout=10.0)
         return replace(self.slurm, commands=commands)
 
     def close(self) -> None:

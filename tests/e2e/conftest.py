@@ -17,6 +17,7 @@ import pytest
 from slurmbatch.sandbox import Sandbox
 from tests.e2e.alone import Site
 from tests.e2e.browser import Dashboard, launched
+from tests.e2e.gate import Gate
 from tests.e2e.systemd import Manager
 
 # A tool that is safe to run again: Slurm may requeue it.
@@ -161,8 +162,10 @@ def service() -> Iterator[Sandbox]:
         box.up()
         for name, text in TOOLS.items():
             (directory / "etc" / "tools.d" / f"{name}.toml").write_text(text)
-        with box.paths.settings.open("a") as settings:
-            settings.write(f'\n[auth]\nadmins = ["{OVERSEER}"]\n')
+        # Long enough for Slurm's word to be in an answer, on whatever machine.
+        settings = box.paths.settings.read_text()
+        settings = settings.replace("[server]\n", "[server]\nsubmit_wait = 20\n", 1)
+        box.paths.settings.write_text(f'{settings}\n[auth]\nadmins = ["{OVERSEER}"]\n')
         box.start_daemon()
         yield box
     finally:
@@ -188,6 +191,11 @@ def api(service: Sandbox) -> Iterator[Api]:
     yield spoken
     spoken.http.delete("/batches")
     spoken.http.close()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    return Gate(tmp_path / "gate")
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,8 @@ import jwt
 import pytest
 
 from slurmbatch.sandbox import Sandbox
-from tests.e2e.alone import answers, free_port, wait_until
+from tests.e2e.alone import answers, wait_until
+from tests.ports import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SUDOERS = REPOSITORY / "etc/sudoers.d/slurmbatch"

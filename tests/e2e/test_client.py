@@ -11,6 +11,7 @@ import pytest
 
 from slurmbatch.client import ApiError, AsyncClient, Client
 from slurmbatch.sandbox import Sandbox
+from tests.e2e.gate import Gate
 from tests.fakes.blocking import Blocking
 
 pytestmark = pytest.mark.slurm
@@ -45,9 +46,14 @@ def test_from_submit_to_the_logs(client: Any) -> None:
     assert job.log_bytes(tail=1) == b"one\n"
 
 
-def test_jobs_as_they_end_and_what_they_print_meanwhile(client: Any) -> None:
-    made = client.submit("probe", {"print": "hello"}, sweep={"sleep": [4, 0], "exit_code": [3]})
-    first, second = made.as_completed(90)
+def test_jobs_as_they_end_and_what_they_print_meanwhile(client: Any, gate: Gate) -> None:
+    made = client.submit(
+        "probe", {"print": "hello"}, sweep=[{"trace": str(gate)}, {"exit_code": 3}]
+    )
+    ending = made.as_completed(90)
+    first = next(ending)
+    gate.open()
+    (second,) = ending
     assert [first.index, second.index] == [1, 0]
     assert first.reason.startswith("EXIT")
     assert b"".join(made.job(0).follow()) == b"hello\n"

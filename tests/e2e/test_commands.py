@@ -18,6 +18,7 @@ import pytest
 
 from slurmbatch.sandbox import Sandbox
 from tests.e2e.conftest import Api
+from tests.e2e.gate import Gate
 
 pytestmark = pytest.mark.slurm
 SLURMBATCH = [sys.executable, "-m", "slurmbatch"]
@@ -132,11 +133,16 @@ def test_what_is_refused_leaves_nothing(shell: Shell, api: Api) -> None:
 class TestKilledServiceMeanwhile:
     """slurmbatch is killed, and started again while somebody looks on."""
 
-    def test_watch_and_wait_go_on(self, shell: Shell, service: Sandbox) -> None:
-        batch_id = shell.submit("-a", "sleep=8", "--sweep", "exit_code=0,0,3")
+    def test_watch_and_wait_go_on(self, shell: Shell, service: Sandbox, tmp_path: Path) -> None:
+        gates, rows = [Gate(tmp_path / str(code)) for code in (0, 1, 3)], tmp_path / "rows.csv"
+        codes = zip(gates, (0, 0, 3), strict=True)
+        rows.write_text("trace,exit_code\n" + "".join(f"{gate},{code}\n" for gate, code in codes))
+        batch_id = shell.submit("--sweep-file", str(rows))
         watching, waiting = shell.start("watch"), shell.start("wait", batch_id, "--timeout", "5m")
         line_of(watching.stdout, "3 RUNNING")
         restarted(service)
+        for gate in gates:
+            gate.open()
         seen, told = watching.communicate(timeout=120)
         assert watching.returncode == 3, told
         assert "2 SUCCEEDED, 1 FAILED" in seen
@@ -145,11 +151,12 @@ class TestKilledServiceMeanwhile:
         waited, told = waiting.communicate(timeout=120)
         assert (waiting.returncode, waited) == (3, f"{batch_id}  1 of 3 failed\n"), told
 
-    def test_a_followed_log_is_whole(self, shell: Shell, service: Sandbox) -> None:
-        batch_id = shell.submit("-a", "print=hello", "-a", "sleep=8")
+    def test_a_followed_log_is_whole(self, shell: Shell, service: Sandbox, gate: Gate) -> None:
+        batch_id = shell.submit("-a", "print=hello", "-a", f"trace={gate}")
         following = shell.start("logs", batch_id, "-f", "--tail", "5")
         assert line_of(following.stdout, "hello") == "hello\n"
         restarted(service)
+        gate.open()
         more, told = following.communicate(timeout=120)
         assert (following.returncode, more) == (0, ""), told
 
@@ -190,7 +197,7 @@ class TestOnATerminal:
 
     def test_watch_draws_what_fails_as_it_comes(self, screen: Any) -> None:
         process = screen(
-            "submit", "probe", "--sweep", "exit_code=3,3,0", "--sweep", "sleep=1,9", "--name",
+            "submit", "probe", "--sweep", "exit_code=3,3,0", "--sweep", "sleep=1,25", "--name",
             "café", "--watch",
         )  # fmt: skip
         until(lambda: re.search(r"RUNNING +\S*█", self.look()), "no bars")

@@ -7,20 +7,21 @@ from pathlib import Path
 import pytest
 
 from .conftest import Api
+from .gate import Gate
 
 pytestmark = pytest.mark.slurm
 
 
 def test_nothing_of_it_is_in_slurm_before_its_parent_has_succeeded(
-    api: Api, tmp_path: Path
+    api: Api, tmp_path: Path, gate: Gate
 ) -> None:
     """The trap: a dependency in Slurm knows no parent that is not handed over yet."""
     trace = tmp_path / "trace"
     trace.touch(mode=0o666)
     tmp_path.chmod(0o777)
     parent = api.submit(
-        tool_id="probe", fixed_args={"trace": str(trace), "sleep": 1, "print": "parent"},
-        variable_args=[{}, {}, {}],
+        tool_id="probe", fixed_args={"print": "parent"},
+        variable_args=[{"trace": str(trace)}, {"trace": str(trace)}, {"trace": str(gate)}],
     )  # fmt: skip
     child = api.submit(
         tool_id="probe", fixed_args={"trace": str(trace), "print": "child"},
@@ -38,10 +39,11 @@ def test_nothing_of_it_is_in_slurm_before_its_parent_has_succeeded(
         reason = api.job(batch_id)["reason"]
         assert reason.startswith(f"DEPENDENCY: waits for batch {of} to ")
     assert api.batch(grandchild)["depends_on"] == [{"batch_id": child, "type": "afterany"}]
+    gate.open()
     assert api.ended(grandchild) == {"SUCCEEDED": 1}
     assert api.ended(child) == {"SUCCEEDED": 2}
     words = trace.read_text().split()
-    assert words == ["parent"] * 3 + ["child"] * 2 + ["grandchild"]
+    assert words == ["parent"] * 2 + ["child"] * 2 + ["grandchild"]
 
 
 def test_after_a_parent_that_failed_long_ago_a_chain_fails_at_once(api: Api) -> None:
@@ -51,7 +53,7 @@ def test_after_a_parent_that_failed_long_ago_a_chain_fails_at_once(api: Api) -> 
     child = api.submit(tool_id="probe", variable_args=[{}, {}], depends_on=[parent])
     grandchild = api.submit(tool_id="probe", depends_on=[{"batch_id": child, "type": "afterok"}])
     whatever = api.submit(tool_id="probe", depends_on=[{"batch_id": child, "type": "afterany"}])
-    assert api.ended(grandchild, 20) == {"FAILED": 1}
+    assert api.ended(grandchild) == {"FAILED": 1}
     assert api.ended(child) == {"FAILED": 2}
     assert api.job(child)["reason"] == (
         f"DEPENDENCY: batch {parent}, on which it depends, has failed: 1 of its 2 jobs failed"
@@ -61,14 +63,16 @@ def test_after_a_parent_that_failed_long_ago_a_chain_fails_at_once(api: Api) -> 
     assert api.ended(whatever) == {"SUCCEEDED": 1}
 
 
-def test_job_by_job_the_good_ones_go_on(api: Api) -> None:
-    parent = api.submit(tool_id="probe", variable_args=[{}, {"exit_code": 1}, {"sleep": 3}, {}, {}])
+def test_job_by_job_the_good_ones_go_on(api: Api, gate: Gate) -> None:
+    waits = {"print": "x", "trace": str(gate)}
+    parent = api.submit(tool_id="probe", variable_args=[{}, {"exit_code": 1}, waits, {}, {}])
     child = api.submit(
         tool_id="probe", variable_args=[{"print": f"child of {n}"} for n in range(5)],
         depends_on=[{"batch_id": parent, "type": "aftercorr"}],
     )  # fmt: skip
     # Its counterpart has ended, others of its parent run still.
-    api.until(child, lambda each: each["submitted_jobs"]["SUCCEEDED"] > 0)
+    api.until(child, lambda each: each["submitted_jobs"]["SUCCEEDED"] == 3)
+    gate.open()
     assert api.ended(child) == {"SUCCEEDED": 4, "FAILED": 1}
     assert api.job(child, 1)["reason"].startswith(f"DEPENDENCY: job {parent}-1, on which it")
     assert [api.log(child, n) for n in (0, 2, 3, 4)] == [f"child of {n}\n" for n in (0, 2, 3, 4)]
@@ -84,11 +88,12 @@ def test_one_whose_parent_is_deleted_or_cancelled(api: Api) -> None:
     assert "was cancelled" in api.job(children[1])["reason"]
 
 
-def test_one_that_waits_is_cancelled_and_nothing_of_it_runs(api: Api) -> None:
-    parent = api.submit(tool_id="probe", fixed_args={"sleep": 2})
+def test_one_that_waits_is_cancelled_and_nothing_of_it_runs(api: Api, gate: Gate) -> None:
+    parent = api.submit(tool_id="probe", fixed_args={"print": "x", "trace": str(gate)})
     child = api.submit(tool_id="probe", depends_on=[parent])
     assert api.http.post(f"/batches/{child}/cancel").status_code == 202
-    assert api.ended(child, 20) == {"FAILED": 1}
+    assert api.ended(child) == {"FAILED": 1}
+    gate.open()
     assert api.ended(parent) == {"SUCCEEDED": 1}
     assert api.batch(child)["n_submitted"] == 0
     assert api.job(child)["reason"].startswith("CANCELLED: ")

@@ -20,6 +20,7 @@ from slurmbatch.sandbox.processes import MARK
 from slurmbatch.sandbox.programs import search_path
 
 from .conftest import Api
+from .gate import Gate
 
 pytestmark = pytest.mark.slurm
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -32,7 +33,10 @@ class Owned(Api):
         self.config = state.with_name("slurmbatch.toml")
         settings = box.paths.settings.read_text()
         (old,) = (line for line in settings.splitlines() if ".sqlite" in line)
-        self.config.write_text(settings.replace(old, f'path = "{state}/x.sqlite"'))
+        settings = settings.replace(old, f'path = "{state}/x.sqlite"')
+        # Long enough for Slurm's word to be in an answer, on whatever machine.
+        settings = settings.replace("[server]\n", "[server]\nsubmit_wait = 20\n", 1)
+        self.config.write_text(settings)
         self.config.with_name("tools.d").symlink_to(box.dir / "etc" / "tools.d")
         self.state, self.box = state, box
         self.log = self.config.with_suffix(".log")
@@ -108,9 +112,9 @@ def owned(box: Sandbox, tmp_path: Path, request: pytest.FixtureRequest) -> Itera
 
 
 @pytest.mark.small_disk
-def test_a_full_disk_is_told_loses_nothing_and_mends_by_itself(owned: Owned) -> None:
+def test_a_full_disk_is_told_loses_nothing_and_mends_by_itself(owned: Owned, gate: Gate) -> None:
     owned.start()
-    kept = owned.submit(tool_id="probe", fixed_args={"sleep": 3})
+    kept = owned.submit(tool_id="probe", fixed_args={"print": "x", "trace": str(gate)})
     owned.until(kept, lambda each: each["submitted_jobs"]["RUNNING"] == 1)
     fill(owned.state / "filler")
     answer = owned.post({"tool_id": "probe", "variable_args": [{"print": "x" * 1000}] * 500})
@@ -118,7 +122,7 @@ def test_a_full_disk_is_told_loses_nothing_and_mends_by_itself(owned: Owned) -> 
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert owned.http.get("/readyz").status_code == 503
     assert [each["batch_id"] for each in owned.http.get("/batches").json()] == [kept]
-    # It ends while that cannot be written down.
+    gate.open()  # it ends while that cannot be written down
     owned.wait(lambda: not owned.squeue("--states=pending,running"))
     (owned.state / "filler").unlink()
     assert owned.ended(kept) == {"SUCCEEDED": 1}
@@ -135,20 +139,21 @@ def fill(path: Path) -> None:
 
 @pytest.mark.parametrize("step", [3600, -3600])
 def test_a_clock_that_is_set_by_an_hour_changes_no_status(
-    owned: Owned, tmp_path: Path, step: int
+    owned: Owned, tmp_path: Path, gate: Gate, step: int
 ) -> None:
     """The daemon's clock alone; Slurm's goes on as it was."""
     clock = tmp_path / "clock"
     clock.write_text("0")
     owned.start("tests.e2e.stepped", str(clock))
     stays = owned.submit(tool_id="probe", fixed_args={"sleep": 600})
-    ends = owned.submit(tool_id="probe", fixed_args={"sleep": 4})
+    ends = owned.submit(tool_id="probe", fixed_args={"print": "x", "trace": str(gate)})
     for batch_id in (stays, ends):
         owned.until(batch_id, lambda each: each["submitted_jobs"]["RUNNING"] == 1)
     # At once: the daemon reads it all the time, and must never find it empty.
     set_to = tmp_path / "set"
     set_to.write_text(str(step))
     set_to.replace(clock)
+    gate.open()
     new = owned.submit(tool_id="probe")
     assert owned.ended(ends) == {"SUCCEEDED": 1}
     assert owned.ended(new) == {"SUCCEEDED": 1}

@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.alone import Site, free_port, wait_until
+from tests.e2e.alone import Site, wait_until
+from tests.ports import free_port
 
 LIMITS = """\
 [metrics]

@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.alone import free_port
+from tests.ports import free_port
 
 pytestmark = [
     pytest.mark.slurm,
@@ -270,9 +270,11 @@ def test_a_credential_is_good_once_and_for_any_request(site: Site, users: tuple[
     def makes_a_key() -> bool:
         shown = site.credential(users[1])
         made.append(site.ask("POST", "/keys", f"munge {shown}"))
-        assert site.status(f"Munge {shown}") == 401
         assert shown not in site.log()
-        return made[-1].status_code == 201
+        is_made = made[-1].status_code == 201
+        # One that could not be looked at in time is good still.
+        assert not is_made or site.status(f"Munge {shown}") == 401
+        return is_made
 
     until("a key is made", makes_a_key)
     assert site.ask("GET", "/keys", made[-1].json()[0]["key"]).status_code == 200

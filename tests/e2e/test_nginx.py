@@ -17,8 +17,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tests.e2e.alone import free_port, wait_until
+from tests.e2e.alone import wait_until
 from tests.e2e.systemd import Manager, ended
+from tests.ports import free_port
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin")
 CONF = Path(__file__).parents[2] / "etc/nginx/slurmbatch.conf"
@@ -97,7 +98,7 @@ def front(manager: Manager, listener: socket.socket, tmp_path: Path) -> Iterator
 
 def test_requests_answers_and_errors_pass_as_they_are(front: Front, manager: Manager) -> None:
     headers = {"Authorization": manager.site.key(), "X-Request-Id": "through-nginx"}
-    with httpx.Client(base_url=front.url, verify=False, headers=headers) as client:
+    with httpx.Client(base_url=front.url, verify=False, headers=headers, timeout=60) as client:
         made = client.post("/batches", json={"tool_id": "t"})
         assert made.status_code == 201
         assert made.headers["X-Request-Id"] == "through-nginx"
@@ -109,7 +110,7 @@ def test_requests_answers_and_errors_pass_as_they_are(front: Front, manager: Man
                             headers={"Content-Type": "application/json"})  # fmt: skip
         assert large.status_code == 413
         assert large.headers["Content-Type"] == "application/problem+json"
-    with httpx.Client(base_url=front.plain) as client:
+    with httpx.Client(base_url=front.plain, timeout=60) as client:
         moved = client.get("/batches?limit=1")
         assert moved.status_code == 308
         assert moved.headers["Location"].endswith("/batches?limit=1")
@@ -176,7 +177,7 @@ def test_the_log_names_the_client_and_not_what_it_claims_to_be(
     front = Front(tmp_path / "front", tmp_path / "http")
     spoofed = {"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "gopher"}
     try:
-        with httpx.Client(base_url=front.url, verify=False, headers=spoofed) as client:
+        with httpx.Client(base_url=front.url, verify=False, headers=spoofed, timeout=60) as client:
             assert client.get("/batches").status_code == 401
     finally:
         front.down()

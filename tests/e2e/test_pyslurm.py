@@ -63,7 +63,7 @@ def bound(daemon: Daemon) -> Iterator[Api]:
     spoken.http.close()
 
 
-def until(done: Callable[[], bool], seconds: float = 10.0) -> None:
+def until(done: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < deadline
@@ -85,8 +85,8 @@ def helpers(box: Sandbox) -> dict[int, str]:
 
 
 def test_it_is_chosen_by_itself_and_says_so(bound: Api, daemon: Daemon) -> None:
-    until(lambda: httpx.get(f"{bound.box.url}/readyz").status_code == 200)
-    assert httpx.get(f"{bound.box.url}/readyz").json()["backend"] == "pyslurm"
+    until(lambda: httpx.get(f"{bound.box.url}/readyz", timeout=60).status_code == 200)
+    assert httpx.get(f"{bound.box.url}/readyz", timeout=60).json()["backend"] == "pyslurm"
     (chosen,) = [line for line in daemon.log.open() if "way to Slurm chosen" in line]
     version = "26.5.2" if REAL_PYSLURM else "22.5.0"
     assert f'reason="pyslurm {version} fits slurm' in chosen

@@ -37,7 +37,7 @@ def counts(box: Sandbox) -> Counter[str]:
 
 
 def looks(box: Sandbox) -> int:
-    return int(httpx.get(f"{box.url}/readyz").json()["looks"])
+    return int(httpx.get(f"{box.url}/readyz", timeout=60).json()["looks"])
 
 
 def until(true: Callable[[], bool], seconds: float = 60) -> None:

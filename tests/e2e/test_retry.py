@@ -16,6 +16,7 @@ import pytest
 from slurmbatch.sandbox import Sandbox
 
 from .conftest import Api
+from .gate import Gate
 
 pytestmark = pytest.mark.slurm
 # Fails until a file is there, and says on which node, with how much memory and time it runs.
@@ -130,10 +131,11 @@ class TestRetry:
         answer = retry(api, batch_id, {"memory_factor": 2, "time_factor": 1.2})
         assert answer.status_code == 202
         (batch,) = answer.json()
-        assert (batch["finished_at"], batch["n_submitted"]) == ("", 1)
-        assert batch["submitted_jobs"] == {
-            **dict.fromkeys(batch["submitted_jobs"], 0), "SUBMITTED": 2, "SUCCEEDED": 1
-        }  # fmt: skip
+        assert batch["finished_at"] == ""
+        # Slurm may have taken them by the time that it is answered.
+        assert batch["n_submitted"] in (1, 3)
+        assert batch["submitted_jobs"]["SUCCEEDED"] == 1
+        assert batch["submitted_jobs"]["FAILED"] == 0
         assert api.http.get(f"/batches/{batch_id}").headers["ETag"] != etag
         assert api.ended(batch_id) == {"SUCCEEDED": 3}
         assert api.batch(batch_id)["n_submitted"] == 3
@@ -268,15 +270,17 @@ class TestRetry:
 
 class TestCanary:
     def test_the_others_go_when_the_first_have_succeeded(self, api: Api, tmp_path: Path) -> None:
-        batch_id = api.submit(
-            tool_id="probe", canary=2, variable_args=[{"sleep": 3}, {"sleep": 1}, *[{}] * 4]
-        )
+        gates = [Gate(tmp_path / name) for name in ("one", "two")]
+        first_ones = [{"print": "x", "trace": str(gate)} for gate in gates]
+        batch_id = api.submit(tool_id="probe", canary=2, variable_args=[*first_ones, *[{}] * 4])
         api.until(batch_id, lambda each: each["submitted_jobs"]["RUNNING"] == 2)
         waits = api.job(batch_id, 5)
         assert (waits["status"], waits["slurm_job_id"]) == ("PENDING", "")
         assert waits["reason"].startswith("CANARY: waits for the first jobs of its batch")
         batch = api.batch(batch_id)
         assert (batch["canary"], batch["n_submitted"]) == (2, 2)
+        for gate in gates:
+            gate.open()
         assert api.ended(batch_id) == {"SUCCEEDED": 6}
         first = [api.job(batch_id, index)["stop_time"] for index in (0, 1)]
         others = [api.job(batch_id, index)["start_time"] for index in range(2, 6)]
@@ -372,7 +376,7 @@ class TestPolicy:
             api.box.kill("slurmbatch", signal.SIGKILL)
             api.box.start_daemon()
             time.sleep(4)
-        assert api.job(batch_id)["attempt"] == 2
+        api.until(batch_id, lambda _: api.job(batch_id)["attempt"] == 2)
         # slurmd may have registered again meanwhile, and there is nothing left to resume.
         api.box.run(["scontrol", "update", node, "state=resume"], check=False)
         api.until(batch_id, lambda each: each["submitted_jobs"]["RUNNING"] == 1)

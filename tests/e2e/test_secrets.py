@@ -11,7 +11,8 @@ from pathlib import Path
 import httpx
 import jwt
 
-from tests.e2e.alone import Site, free_port
+from tests.e2e.alone import Site
+from tests.ports import free_port
 
 SHARED = b"0123456789abcdefSHARED89abcdef0123456789"
 WEBHOOK = base64.b64encode(b"a-secret-of-webhooks-of-32-bytes").decode()
@@ -82,8 +83,9 @@ def used(site: Site, port: int, key: str) -> str:
     for credential in (key, f"Bearer {key}", f"Bearer {token}"):
         headers = {"Authorization": credential}
         body = {"tool_id": "t", "notify": notify}
-        assert httpx.post(f"{site.url}/batches", json=body, headers=headers).status_code < 500
-        assert httpx.get(f"{site.url}/batches", headers=headers).status_code == 200
+        made = httpx.post(f"{site.url}/batches", json=body, headers=headers, timeout=60)
+        assert made.status_code < 500
+        assert httpx.get(f"{site.url}/batches", headers=headers, timeout=60).status_code == 200
     for wrong in (
         f"{key}x",
         f"Basic {key}",
@@ -91,10 +93,13 @@ def used(site: Site, port: int, key: str) -> str:
         f"Bearer {token[:-4]}",
         f"x {key}",
     ):
-        answer = httpx.get(f"{site.url}/batches/{key}", headers={"Authorization": wrong})
+        answer = httpx.get(
+            f"{site.url}/batches/{key}", headers={"Authorization": wrong}, timeout=60
+        )
         assert answer.status_code == 401
     for wrong in (METRICS, f"{METRICS}x"):
-        httpx.get(f"http://127.0.0.1:{port}/metrics", headers={"Authorization": f"Bearer {wrong}"})
+        headers = {"Authorization": f"Bearer {wrong}"}
+        httpx.get(f"http://127.0.0.1:{port}/metrics", headers=headers, timeout=60)
     return token
 
 

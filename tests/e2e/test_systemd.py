@@ -12,13 +12,15 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.e2e.alone import free_port, wait_until
+from tests.e2e.alone import wait_until
 from tests.e2e.systemd import Manager, ended
+from tests.ports import free_port
 
 UNITS = Path(__file__).parents[2] / "systemd"
 
@@ -121,23 +123,44 @@ def test_a_restart_in_the_middle_of_a_stream_of_requests_refuses_none(manager: M
 def test_a_request_that_has_just_begun_when_it_is_told_to_stop_is_answered(
     manager: Manager,
 ) -> None:
+    """It waits for what comes within a second: a machine that stands still for so long proves
+    nothing, and is asked again."""
+    for _ in range(5):
+        took, texts = stopped_in_mid_request(manager)
+        if took < 1 or all(texts):
+            break
+    for text in texts:
+        assert text.startswith(b"HTTP/1.1 200 ")
+        assert b"Connection: close" in text
+
+
+def stopped_in_mid_request(manager: Manager) -> tuple[float, list[bytes]]:
+    """How many seconds there were between the requests' beginnings and ends, and the answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = listener.getsockname()
+        manager.heard.clear()
         process = manager.start(listener)
-        connected = socket.create_connection(listener.getsockname())
-        begun = socket.create_connection(listener.getsockname())
+        began = time.monotonic()
+        connected = socket.create_connection(address, timeout=60)
+        begun = socket.create_connection(address, timeout=60)
         begun.sendall(b"GET /openapi.json HTTP/1.1\r\n")
-        time.sleep(0.2)
+        # They are accepted in their order, so these two are when a third one is answered.
+        with socket.create_connection(address, timeout=60) as third:
+            third.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert third.recv(100).startswith(b"HTTP/1.1 200 ")
         process.terminate()
         manager.hears("STOPPING=1")
-        connected.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
-        begun.sendall(b"Host: x\r\n\r\n")
+        texts = []
+        with suppress(OSError):
+            connected.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
+            begun.sendall(b"Host: x\r\n\r\n")
+        took = time.monotonic() - began
         for each in (connected, begun):
-            with each, each.makefile("rb") as answer:
-                text = answer.read()  # to its end: the connection is let go
-            assert text.startswith(b"HTTP/1.1 200 ")
-            assert b"Connection: close" in text
+            with each, each.makefile("rb") as answer, suppress(OSError):
+                texts.append(answer.read())  # to its end: the connection is let go
         assert process.wait(timeout=20) == 0
         process.communicate()
+        return took, texts if len(texts) == 2 else [b"", b""]
 
 
 def test_a_unix_socket_will_do(manager: Manager, tmp_path: Path) -> None:
@@ -223,10 +246,11 @@ def test_on_sighup_it_reads_settings_and_tools_anew_all_or_nothing(
     headers = {"Authorization": site.key()}
 
     def tools() -> list[str]:
-        return [each["id"] for each in httpx.get(f"{site.url}/tools", headers=headers).json()]
+        answer = httpx.get(f"{site.url}/tools", headers=headers, timeout=60)
+        return [each["id"] for each in answer.json()]
 
     def told() -> dict[str, object]:
-        return dict(httpx.get(f"{site.url}/readyz").json()["settings"])
+        return dict(httpx.get(f"{site.url}/readyz", timeout=60).json()["settings"])
 
     assert tools() == ["t"]
     (tmp_path / "tools.d" / "bad.toml").write_text("colour = 1\n")
@@ -254,9 +278,19 @@ def test_the_running_daemon_tells_its_metrics(manager: Manager, tmp_path: Path) 
     manager.site.write(tmp_path, tmp_path / "logs", f"[metrics]\nport = {port}\n")
     process = manager.start()
     manager.hears("STATUS=slurmctld down since .*")
-    httpx.get(f"{manager.site.url}/openapi.json")
-    httpx.get(f"{manager.site.url}/nowhere")
-    page = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    httpx.get(f"{manager.site.url}/openapi.json", timeout=60)
+    httpx.get(f"{manager.site.url}/nowhere", timeout=60)
+    page = ""
+
+    def both_have_been_at_work() -> bool:
+        nonlocal page
+        page = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=60).text
+        return all(re.search(each, page) for each in (
+            r'slurm_call_failures_total\{call="live",error="SlurmUnreachable"\} [1-9]',
+            r'worker_rounds_total\{outcome="done",worker="submitter"\} [1-9]',
+        ))  # fmt: skip
+
+    wait_until(both_have_been_at_work)
     for line in (
         'slurmbatch_requests_total{code="200",method="GET",route="/openapi.json"} 1.0',
         'slurmbatch_requests_total{code="401",method="GET",route="unknown"} 1.0',
@@ -264,8 +298,4 @@ def test_the_running_daemon_tells_its_metrics(manager: Manager, tmp_path: Path) 
         "slurmbatch_database_up 1.0",
     ):
         assert line in page
-    assert re.search(
-        r'slurm_call_failures_total\{call="live",error="SlurmUnreachable"\} [1-9]', page
-    )
-    assert re.search(r'worker_rounds_total\{outcome="done",worker="submitter"\} [1-9]', page)
     ended(process)

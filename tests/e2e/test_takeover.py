@@ -21,7 +21,8 @@ from slurmbatch.daemon import SUPERSEDED
 from slurmbatch.sandbox import Sandbox
 from slurmbatch.sandbox.processes import MARK
 from slurmbatch.sandbox.programs import search_path
-from tests.e2e.alone import answers, free_port, wait_until
+from tests.e2e.alone import answers, wait_until
+from tests.ports import free_port
 
 # The daemons find Slurm's commands by themselves, as they are installed.
 pytestmark = [pytest.mark.slurm, pytest.mark.installed]
@@ -32,6 +33,7 @@ script = '''
 #!/bin/bash
 echo "$label-$job" >> {trace}
 sleep "$nap"
+[ -z "$gate" ] || until [ -e "$gate" ]; do sleep 0.2; done
 exit "$code"
 '''
 hardware = {{cpu = 1, memory = 16}}
@@ -40,6 +42,7 @@ parameters = [
     {{name = "job", type = "integer", required = true}},
     {{name = "nap", type = "number", default = 0}},
     {{name = "code", type = "integer", default = 0}},
+    {{name = "gate", type = "string", default = ""}},
 ]
 """
 SETTINGS = """\
@@ -54,6 +57,8 @@ work_dir = "{shared}"
 [slurm]
 conf = "{slurm_conf}"
 absence_grace = 8
+poll_interval = 0.5
+poll_interval_most = 2.0
 [tools]
 dir = "{shared}/tools.d"
 """
@@ -106,9 +111,10 @@ class Head:
             if number == signal.SIGKILL:
                 self.process.wait(30)
 
-    def post(self, label: str, n_jobs: int, nap: float = 0.0, code: int = 0) -> str:
+    def post(self, label: str, n_jobs: int, nap: float = 0.0, code: int = 0, gate: str = "") -> str:
+        fixed = {"label": label, "nap": nap, "code": code, "gate": gate}
         answer = self.http.post("/batches", json={
-            "tool_id": "trace", "fixed_args": {"label": label, "nap": nap, "code": code},
+            "tool_id": "trace", "fixed_args": fixed,
             "variable_args": [{"job": n} for n in range(n_jobs)],
         })  # fmt: skip
         assert answer.status_code == 201, answer.text
@@ -169,7 +175,7 @@ def test_the_first_one_dies_and_another_goes_on_from_a_copy(
     ended, failed = first.post("ended", 2), first.post("failed", 1, code=3)
     for each in (ended, failed):
         first.until(each, has_ended)
-    running = first.post("running", 3, nap=6)
+    running = first.post("running", 3, gate=str(root / "gate"))
     first.until(running, lambda each: each["submitted_jobs"]["RUNNING"] > 0)
     gone = first.post("gone", 1, nap=300)
     first.until(gone, lambda each: each["n_submitted"] == 1)
@@ -185,6 +191,7 @@ def test_the_first_one_dies_and_another_goes_on_from_a_copy(
         first.kill()
         shutil.copytree(first.own / "state", second.own / "state")
     second.start(key)
+    (root / "gate").touch()
     for each in (running, accepted):
         second.until(each, has_ended)
     assert second.counts(ended) == {"SUCCEEDED": 2}

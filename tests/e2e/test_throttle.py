@@ -21,7 +21,8 @@ script = '''
 #!/bin/sh
 say() { echo "$1" | dd of="$trace" oflag=append conv=notrunc status=none; }
 say +1
-sleep "$sleep"
+sleep "${sleep-0}"
+[ -z "${gate-}" ] || until [ -e "$gate" ]; do sleep 0.1; done
 say -1
 '''
 [[parameters]]
@@ -30,6 +31,9 @@ type = "string"
 [[parameters]]
 name = "sleep"
 type = "number"
+[[parameters]]
+name = "gate"
+type = "string"
 [hardware]
 cpu = 1
 memory = 16
@@ -101,16 +105,17 @@ def test_over_five_arrays_never_more_than_so_many_run_and_all_to_the_end(
 
 
 def test_what_is_run_again_is_throttled_with_the_rest(api: Api, trace: Path) -> None:
-    fixed = {"trace": str(trace), "sleep": 0.5}
+    gate = trace.with_name("gate")
+    fixed = {"trace": str(trace), "gate": str(gate)}
     batch_id = api.submit(
         tool_id="span", fixed_args=fixed, variable_args=[{}] * 6, max_parallel=2,
         slurm={"time_limit": 1},
     )  # fmt: skip
-    api.until(batch_id, lambda each: each["submitted_jobs"]["RUNNING"] > 0)
+    api.until(batch_id, lambda each: each["submitted_jobs"]["RUNNING"] == 2)
     api.http.post(f"/batches/{batch_id}/cancel")
-    ended = api.ended(batch_id)
-    assert ended["FAILED"] >= 3
+    assert api.ended(batch_id) == {"FAILED": 6}
     trace.write_text("")
+    gate.touch()
     assert api.http.post(f"/batches/{batch_id}/retry", json={}).status_code == 202
     assert api.ended(batch_id, 120) == {"SUCCEEDED": 6}
     assert max(at_once(trace)) <= 2

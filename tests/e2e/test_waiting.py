@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from .conftest import Api
+from .gate import Gate
 
 pytestmark = pytest.mark.slurm
 CHATTED = "".join(f"out {n}\nerr {n}\n" for n in (1, 2, 3)) + "no end of line"
@@ -21,13 +22,20 @@ CHATTED = "".join(f"out {n}\nerr {n}\n" for n in (1, 2, 3)) + "no end of line"
 
 def test_a_log_is_followed_from_before_it_is_there_to_the_end_of_its_job(api: Api) -> None:
     batch_id = api.submit(tool_id="chatty")
-    came, before_the_end = "", 0
-    with api.http.stream("GET", f"/logs/{batch_id}-0.log?follow=1") as answer:
-        for text in answer.iter_text():
-            came += text
-            before_the_end += not api.batch(batch_id)["finished_at"]
+    with api.http.stream("GET", f"/logs/{batch_id}-0.log?follow=1", timeout=90) as answer:
+        came = "".join(answer.iter_text())
     assert came == CHATTED == api.log(batch_id)
-    assert before_the_end >= 2
+    assert api.job(batch_id)["status"] == "SUCCEEDED"
+
+
+def test_what_is_followed_comes_before_its_job_has_ended(api: Api, gate: Gate) -> None:
+    batch_id = api.submit(tool_id="probe", fixed_args={"print": "hello", "trace": str(gate)})
+    with api.http.stream("GET", f"/logs/{batch_id}-0.log?follow=1", timeout=90) as answer:
+        coming = answer.iter_text()
+        assert next(coming) == "hello\n"
+        assert not api.batch(batch_id)["finished_at"]
+        gate.open()
+        assert "".join(coming) == ""
     assert api.job(batch_id)["status"] == "SUCCEEDED"
 
 
@@ -42,10 +50,15 @@ def test_a_connection_that_broke_is_taken_up_where_it_broke(api: Api) -> None:
         assert (came + answer.read()).decode() == CHATTED
 
 
-def test_a_batch_is_watched_by_waiting_for_its_changes(api: Api) -> None:
-    batch_id = api.submit(tool_id="probe", fixed_args={"sleep": 1}, variable_args=[{}] * 4)
+def test_a_batch_is_watched_by_waiting_for_its_changes(api: Api, tmp_path: Path) -> None:
+    gates = [Gate(tmp_path / name) for name in ("one", "two")]
+    waits = [{"print": "x", "trace": str(gate)} for gate in gates]
+    batch_id = api.submit(tool_id="probe", variable_args=[*waits, {}, {}])
     seen: list[dict[str, Any]] = [api.batch(batch_id)]
     while not seen[-1]["finished_at"]:
+        # One after the other, so that there are changes to be seen on the slowest machine.
+        if gates and seen[-1]["submitted_jobs"]["SUCCEEDED"] == 4 - len(gates):
+            gates.pop().open()
         answer = api.http.get(
             f"/batches/{batch_id}", params={"wait": 30, "since": seen[-1]["version"]}, timeout=60
         )
@@ -54,7 +67,9 @@ def test_a_batch_is_watched_by_waiting_for_its_changes(api: Api) -> None:
     assert seen[-1]["submitted_jobs"]["SUCCEEDED"] == 4
     versions = [each["version"] for each in seen]
     assert len(set(versions)) == len(versions) > 2
-    same = api.http.get(f"/batches/{batch_id}", params={"wait": 1, "since": versions[-1]})
+    # What its jobs used is known some seconds after their ends, and is a change, too.
+    last = api.until(batch_id, lambda each: each["usage"]["n_jobs"] == 4)
+    same = api.http.get(f"/batches/{batch_id}", params={"wait": 1, "since": last["version"]})
     assert (same.status_code, same.content) == (304, b"")
 
 
@@ -96,9 +111,12 @@ def test_sigterm_lets_go_of_all_who_wait(api: Api) -> None:
         each.start()
     assert all(following.acquire(timeout=30) for _ in range(5))
     deadline = time.monotonic() + 30
-    while connections(port_of(api)) < before + 10 and ends.empty():
+    # Whom a change has answered is gone.
+    while connections(port_of(api)) - before + ends.qsize() < 10:
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    # They are accepted in their order.
+    assert httpx.get(f"{api.box.url}/healthz", timeout=60).status_code == 200
     try:
         begun = time.monotonic()
         api.box.kill("slurmbatch", signal.SIGTERM)

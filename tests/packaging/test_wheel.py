@@ -94,8 +94,8 @@ def serves(program: Path, directory: Path) -> None:
     process = subprocess.Popen([program, "serve", "--config", site.config], cwd=directory)
     try:
         wait_until(lambda: answers(site.url), 120)
-        assert "slurmbatch" in httpx.get(f"{site.url}/docs").text
-        assert httpx.get(f"{site.url}/docs/swagger-ui-bundle.js").status_code == 200
+        assert "slurmbatch" in httpx.get(f"{site.url}/docs", timeout=60).text
+        assert httpx.get(f"{site.url}/docs/swagger-ui-bundle.js", timeout=60).status_code == 200
     finally:
         process.terminate()
         assert process.wait(timeout=60) == 0

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slurm
 
 def end_of(box: Sandbox, job: str) -> str:
     """The state and exit code of a job, once the accounting has its end."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         row = box.run(["sacct", "-X", "-n", "-P", "-o", "State,ExitCode", "-j", job]).stdout.strip()
         if row and not row.startswith(("PENDING", "RUNNING")):

@@ -111,7 +111,7 @@ class TestSubmitting:
         started = time.monotonic()
         with pytest.raises(SlurmAmbiguous) as caught:
             site.impatient().submit(request())
-        assert time.monotonic() - started < 2.5
+        assert time.monotonic() - started < 9  # the patient one waits for 10
         assert not caught.value.answered
         site.tell(next_id=5)
         assert site.slurm.submit(request()).slurm_job_id == 5
@@ -239,11 +239,12 @@ class TestChoosing:
     def test_not_where_the_settings_want_the_commands(self, site: Site) -> None:
         assert choose("commands", site.commands, FAKES).slurm is site.commands
 
-    def test_none_is_installed(self, site: Site, tmp_path: Path) -> None:
-        started = time.monotonic()
+    def test_none_is_installed(
+        self, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delattr("slurmbatch.slurm.keeper.subprocess.Popen")  # no process is begun
         chosen = choose("auto", site.commands, [str(tmp_path)])
         assert (chosen.backend, chosen.reason) == ("commands", "pyslurm is not installed")
-        assert time.monotonic() - started < 0.1
         assert site.calls("scontrol") == []
 
     @pytest.mark.parametrize(

@@ -208,7 +208,7 @@ class TestCommands:
     def test_every_target_of_make_is_told_by_make_help(self) -> None:
         targets = set(re.findall(r"^([a-z0-9.-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
         told = subprocess.run(
-            ["make", "-C", str(ROOT)], capture_output=True, text=True, check=True, timeout=10
+            ["make", "-C", str(ROOT)], capture_output=True, text=True, check=True, timeout=60
         ).stdout
         shown = set(re.findall(r"^  make ([a-z0-9.-]+) ", told, re.MULTILINE))
         assert shown == {name for name in targets if not name.startswith("ready")}

@@ -17,6 +17,7 @@ from slurmbatch.cli import main
 from slurmbatch.doctor import machine
 from slurmbatch.headship import KEY, Headship
 from slurmbatch.store import open_store
+from tests.ports import free_port
 
 FACTS = """\
 MaxArraySize            = 1001
@@ -43,9 +44,7 @@ class Site:
             (directory / name).mkdir(mode=0o700)
         for name, text in PROGRAMS.items():
             self.program(name, text)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.settings()
         open_store(directory / "state" / "x.sqlite", exclusive=True).close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import signal
@@ -35,7 +36,7 @@ def fds() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-def gone(pid: int, seconds: float = 3.0) -> bool:
+def gone(pid: int, seconds: float = 60.0) -> bool:
     deadline = time.monotonic() + seconds
     while Path(f"/proc/{pid}/stat").exists():
         if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
@@ -63,10 +64,10 @@ class TestKeeping:
         started = time.monotonic()
         with pytest.raises(SlurmUnreachable, match="no answer in time"):
             site.impatient(0.5).live()
-        assert 0.4 < time.monotonic() - started < 2.0
+        assert 0.4 < time.monotonic() - started < 8  # the patient one waits for 10
         site.tell(jobs=[record(1)])
         assert len(site.slurm.live()) == 1
-        hung, fresh = site.helpers()[1:]
+        hung, *_, fresh = site.helpers()
         assert hung != fresh
         assert gone(hung)
 
@@ -84,6 +85,7 @@ class TestKeeping:
         assert site.slurm.live() == []
 
     def test_one_that_hangs_keeps_the_other_from_nothing(self, site: Site) -> None:
+        site.slurm.find("warm-up")
         site.tell(submit={"hang": True})
         with pytest.raises(SlurmAmbiguous):
             site.impatient(0.5).submit(request())
@@ -108,6 +110,7 @@ class TestKeeping:
     def test_two_hundred_restarts_leave_nothing_behind(self, site: Site) -> None:
         kept = keeper(site, max_calls=1)
         kept.ask("live", 10.0, uid=ME)
+        gc.collect()  # so that what earlier tests have left open is not closed in between
         before = fds(), len(children())
         for number in range(200):
             if number % 4 == 3:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from slurmbatch.web import Waits, listen
 from slurmbatch.web.beside import Beside
 from slurmbatch.worker import Worker
 from tests.fakes.slurm import FakeSlurm
+from tests.ports import free_port
 
 from .world import World
 
@@ -170,16 +170,14 @@ class TestWhatIsRead:
 class TestWhoMayAsk:
     @pytest.fixture
     def port(self) -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return int(probe.getsockname()[1])
+        return free_port()
 
     def test_the_page_is_where_it_is_said_to_be(self, port: int) -> None:
         Beside(
             listen("metrics", "127.0.0.1", port), "/metrics", lambda: (CONTENT_TYPE, b"x 1\n")
         ).start()
         url = f"http://127.0.0.1:{port}"
-        answer = httpx.get(f"{url}/metrics")
+        answer = httpx.get(f"{url}/metrics", timeout=60)
         assert (answer.status_code, answer.text) == (200, "x 1\n")
         assert answer.headers["Content-Type"].startswith("text/plain")
         assert httpx.get(f"{url}/").status_code == 404

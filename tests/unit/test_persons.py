@@ -353,7 +353,7 @@ class TestSudo:
         (bin / "sbatch").write_text(f"#!/bin/sh\necho $$ >{tmp_path}/pid; {says}exec sleep 600\n")
         (bin / "sbatch").chmod(0o755)
         with pytest.raises(error):
-            replace(slurm, submit_timeout=1.0).submit(REQUEST)
+            replace(slurm, submit_timeout=3.0).submit(REQUEST)
         pid, deadline = int((tmp_path / "pid").read_text()), time.monotonic() + 60
         while runs(pid):
             assert time.monotonic() < deadline
@@ -366,7 +366,11 @@ class TestSudo:
         slurm = self.fake_sudo(monkeypatch, bin, f"echo $$ >{tmp_path}/pid; exec sleep 600")
         with pytest.raises(SlurmAmbiguous):
             replace(slurm, submit_timeout=0.5).submit(REQUEST)
-        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while not (pid := tmp_path / "pid").exists() or not pid.read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.kill(int(pid.read_text()), signal.SIGKILL)
 
     def test_as_nobody_else_where_that_is_not_set_up(self) -> None:
         with pytest.raises(SlurmRefused, match="the service's own account"):

@@ -20,6 +20,7 @@ from slurmbatch.config import Server
 from slurmbatch.errors import SettingsError
 from slurmbatch.web import Waits, Web
 from slurmbatch.web.lanes import JOBS, LOGS, REST, SHORT, THREADS, lane_of
+from tests.ports import free_port
 
 
 class App:
@@ -38,12 +39,6 @@ class App:
             return []
         start("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
         return [b"ok"]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
@@ -224,7 +219,7 @@ def test_readers_at_full_speed_take_turns() -> None:
 @pytest.mark.parametrize("how", ["goes", "stays and reads nothing"])
 def test_who_reads_no_more_is_let_go(how: str) -> None:
     app = Streams()
-    timeout = {"channel_timeout": 1} if how != "goes" else {}
+    timeout = {"channel_timeout": 3} if how != "goes" else {}
     with serving(app, **timeout) as (web, port), slow_readers(port, PATHS[:3]) as clients:
         wait_for(lambda: len(app.made) == 3)
         if how == "goes":
@@ -261,7 +256,7 @@ def test_who_has_to_wait_for_a_thread_is_counted_and_not_logged(
     with serving(app, waits, threads=2) as (_, port):
         for _ in range(5):
             threading.Thread(target=get, args=(port, "/slow", 30), daemon=True).start()
-        wait_for(lambda: waits.waited >= 3)
+        wait_for(lambda: waits.depth >= 3)
         assert 3 <= waits.depth <= waits.waited <= 5
     assert "queue" not in caplog.text
 
@@ -400,23 +395,23 @@ def test_a_thousand_who_trickle_hold_up_nobody() -> None:
         idle_time = median(port)
         with trickling(port, 1000) as all_sent:
             assert all_sent.wait(60)
-            assert median(port) < 1 + 20 * idle_time
+            assert median(port) < 5 + 20 * idle_time
             for path in ("/batches/x", "/batches", "/readyz"):
                 assert get(port, path, timeout=60) == b"ok"
 
 
 def test_who_trickles_is_let_go_and_who_is_only_slow_is_not() -> None:
     with (
-        serving(App(), channel_timeout=4) as (_, port),
+        serving(App(), channel_timeout=8) as (_, port),
         socket.create_connection(("127.0.0.1", port), timeout=60) as trickler,
         socket.create_connection(("127.0.0.1", port), timeout=60) as slow,
     ):
         body = b"a" * 1024 * 8
         head = b"POST /batches HTTP/1.1\r\nHost: x\r\nContent-Length: "
         trickler.sendall(head + b"100000\r\n\r\n")
-        slow.sendall(head + b"%d\r\n\r\n" % (len(body) * 12))
+        slow.sendall(head + b"%d\r\n\r\n" % (len(body) * 20))
         deadline, gone = time.monotonic() + 60, False
-        for _ in range(12):
+        for _ in range(20):
             slow.sendall(body)
             time.sleep(0.5)
         assert slow.recv(100).startswith(b"HTTP/1.1 200")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -164,7 +165,7 @@ class TestARefusedBatch:
 
     def submit(self, world: World, during: Callable[[], object], n_jobs: int = 3) -> Batch:
         """A POST, and what the submitter does while it waits."""
-        world.batches._rules = replace(world.batches._rules, submit_wait=5.0)
+        world.batches._rules = replace(world.batches._rules, submit_wait=60.0)
         thread = threading.Thread(target=lambda: (_until(world, n_jobs), during()))
         thread.start()
         try:
@@ -229,8 +230,7 @@ class TestARefusedBatch:
         def during() -> None:
             thread = threading.Thread(target=again)
             thread.start()
-            while len(world.doorbell._waiting) != 2:
-                pass
+            _spin(lambda: len(world.doorbell._waiting) == 2)
             world.submitter.tick(world.slurm.now)
             thread.join()
 
@@ -264,7 +264,12 @@ class TestARefusedBatch:
 
 
 def _until(world: World, n_jobs: int) -> None:
-    while not world.store.batches.list("alice") or not world.doorbell._waiting:
+    _spin(lambda: bool(world.store.batches.list("alice") and world.doorbell._waiting))
+
+
+def _spin(until: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not until() and time.monotonic() < deadline:
         pass
 
 

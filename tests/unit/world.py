@@ -150,7 +150,10 @@ class World:
             newest_at_start=self.store.arrays.newest(),
         )  # fmt: skip
         self.poller = Poller(
-            store, Sources(store, slurm, self.health, self.doorbell), self.doorbell,
+            store,
+            Sources(store, slurm, self.health, self.doorbell,
+                    clock=lambda: self.slurm.now - self.stepped),
+            self.doorbell,
             self.submitter.end_stray, self.directory / "logs", self.claims, GRACE,
             lambda: self.slurm.now - self.stepped,
         )  # fmt: skip

@@ -18,7 +18,7 @@ from tests.api.hostile.bodies import bodies
 from tests.api.hostile.corpus import HARMLESS, REFUSED
 from tests.api.hostile.site import MARK, MAX_BODY, OWNER, Site
 from tests.api.hostile.written import GOOD, filled, post, request
-from tests.unit.test_web import free_port
+from tests.ports import free_port
 
 # Of HTTP's own refusals that are no 4xx: what a proxy would have to know, and a version.
 _NOT_IMPLEMENTED = (501, 505)
