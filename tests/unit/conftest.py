@@ -11,8 +11,9 @@ from .world import World
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path, array_size=2)
+def world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
+    """A module's ARRAY_SIZE is how many tasks an array may have at most; without, there is room."""
+    made = World(tmp_path, array_size=getattr(request.module, "ARRAY_SIZE", None))
     yield made
     made.store.close()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -13,11 +12,6 @@ from slurmbatch.store.migrations import MIGRATIONS
 from slurmbatch.submitter import Terms
 
 from .world import ALICE, TOOL, World
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
 
 
 def test_there_and_back(world: World) -> None:

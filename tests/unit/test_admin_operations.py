@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -11,11 +10,6 @@ from slurmbatch.errors import NotFound, Unavailable
 from slurmbatch.model import NewBatch, Retry, Status
 
 from .world import ALICE, BOB, World
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
 
 
 class TestBatches:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,12 +13,7 @@ from slurmbatch.model import ArrayState, NewBatch, Retry, Status
 from .test_retry import claimed, requests
 from .world import ALICE, World
 
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path, array_size=3)
-    yield made
-    made.store.close()
+ARRAY_SIZE = 3
 
 
 def end_canaries(world: World, *states: str) -> None:

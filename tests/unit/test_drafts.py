@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-
-import pytest
 
 from slurmbatch.drafts import MOST_CHARACTERS, MOST_DRAFTS, Copy, Drafts
 from slurmbatch.errors import SlurmBusy
 from slurmbatch.model import Parameter
 from tests.unit.world import TOOL, World
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path)
-    yield made
-    made.store.close()
 
 
 def scripts(world: World) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,7 @@ WRITES = ("met", "keep", "open", "settle")
 OK, ANY, CORR = DependencyType.AFTEROK, DependencyType.AFTERANY, DependencyType.AFTERCORR
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path, array_size=2)
-    yield made
-    made.store.close()
+ARRAY_SIZE = 2
 
 
 def after(kind: DependencyType, *batch_ids: str) -> tuple[Dependency, ...]:

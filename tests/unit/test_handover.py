@@ -30,6 +30,8 @@ from slurmbatch.submitter import Terms
 
 from .world import ALICE, BOB, GRACE, Fate, Killed, World
 
+ARRAY_SIZE = 2
+
 
 def states(world: World, batch_id: str) -> list[ArrayState]:
     return [array.state for array in world.store.arrays.of_batch(batch_id)]

@@ -4,7 +4,6 @@ once at its start and once at its end: one grep for an id finds all of it."""
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -43,11 +42,6 @@ class Log:
 @pytest.fixture
 def log(capsys: pytest.CaptureFixture[str]) -> Log:
     return Log(capsys)
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
 
 
 def accepted(world: World, n_jobs: int = 2) -> str:

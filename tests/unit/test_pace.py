@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import pytest
 
@@ -14,13 +13,6 @@ from tests.unit.world import ALICE, World
 
 SOON, CALM = (True, 0.0, False), (False, 0.0, False)
 FAILED = (False, 0.0, True)
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path)
-    yield made
-    made.store.close()
 
 
 @pytest.mark.parametrize(

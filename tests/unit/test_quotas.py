@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -13,13 +11,6 @@ from slurmbatch.errors import AccountsUnreachable, Invalid, OverLimit, Reached
 from slurmbatch.limits import Exempt, Limits, Quotas, ToolLimits, bounds
 from slurmbatch.model import NewBatch, Retry, Status
 from tests.unit.world import ALICE, BOB, TOOL, World
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path)
-    yield made
-    made.store.close()
 
 
 def limit(world: World, tool: ToolLimits | None = None, **limits: int) -> None:

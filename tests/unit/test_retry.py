@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,6 @@ from slurmbatch.store import Standing
 from .world import ALICE, BOB, Fate, Killed, World
 
 ALL = Retry()
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path)
-    yield made
-    made.store.close()
 
 
 def failed(world: World, n_jobs: int = 3, bad: tuple[int, ...] = (1,), **how: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,13 +27,6 @@ from .world import AGAIN, ALICE, GRACE, TOOL, World
 
 GROWS = NewRetryPolicy(max_attempts=3, node_failures=True, memory_factor=2, time_factor=3)
 FAILED = Status.FAILED
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path)
-    yield made
-    made.store.close()
 
 
 def ends(world: World, state: str, *tasks: int, ticks: int = 1, **how: Any) -> None:

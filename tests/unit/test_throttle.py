@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,7 @@ from tests.fakes.slurm import FakeArray
 
 from .world import ALICE, Fate, Killed, World
 
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path, array_size=4)
-    yield made
-    made.store.close()
+ARRAY_SIZE = 4
 
 
 def running(world: World, batch_id: str) -> int:

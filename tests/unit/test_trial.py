@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,12 +20,7 @@ from slurmbatch.slurm.port import SubmitRequest
 
 from .world import ALICE, BOB, World
 
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path, array_size=4)
-    yield made
-    made.store.close()
+ARRAY_SIZE = 4
 
 
 def new(n_jobs: int = 3, **more: Any) -> NewBatch:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,12 +17,7 @@ from slurmbatch.submitter.turns import ARRAYS_A_TURN, ENDED_A_TICK
 
 from .world import ALICE, BOB, World
 
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path, array_size=2)
-    yield made
-    made.store.close()
+ARRAY_SIZE = 2
 
 
 class Limit:

@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
 from slurmbatch.errors import AccountingUnreachable
 from slurmbatch.model import Status
 from slurmbatch.poller.usage import AGAIN_AFTER, STARVED_AFTER, UNTIL
 from tests.unit.world import World
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path)
-    yield made
-    made.store.close()
 
 
 def ended(world: World, n_jobs: int = 3) -> str:

@@ -54,11 +54,6 @@ class Receiver:
         return [json.loads(body) for _, body, _ in self.got]
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
-
-
 def sender(world: World, receiver: Receiver) -> Sender:
     hosts = [AllowedHost("hooks.example.org")]
     return Sender(world.store, hosts, KEY, receiver, lambda: world.slurm.now)

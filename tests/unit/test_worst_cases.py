@@ -34,6 +34,8 @@ from slurmbatch.states import ENDS
 
 from .world import ALICE, BOB, GRACE, World
 
+ARRAY_SIZE = 2
+
 
 def state(world: World, batch_id: str) -> ArrayState:
     return world.store.arrays.of_batch(batch_id)[0].state
