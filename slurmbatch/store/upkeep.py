@@ -16,8 +16,9 @@ from slurmbatch import headship
 from slurmbatch.errors import NewerSchema, StoreFull, StoreUnavailable
 from slurmbatch.model import Act
 from slurmbatch.store import audit
-from slurmbatch.store.database import Database, holding, honest_errors, sync_file
+from slurmbatch.store.database import Database, honest_errors
 from slurmbatch.store.migrations import MIGRATIONS
+from slurmbatch.store.place import holding, sync_file
 from slurmbatch.store.rows import FIRST_END, STATUSES
 from slurmbatch.store.staging import STAGED
 
