@@ -26,6 +26,8 @@ LONG_BEFORE = 30.0
 _CODE = re.compile(r"ended with exit code (\d+)")
 # Not run, because others have failed; whether they have is for the rules to say.
 _NOT_RUN = ("DEPENDENCY", "CANARY")
+# Of what had made its claim, and was not to be run a second time.
+_HAD_CLAIMED = ("LOST: had begun when Slurm", "LOST: Slurm lost sight of its first run")
 
 
 @dataclass
@@ -190,7 +192,7 @@ class Judge:
         that was at work."""
         if not self._site.claims:
             return told.reason.startswith("LOST: ")
-        had_begun = told.reason.startswith("LOST: had begun when Slurm") and self._crashed
+        had_begun = told.reason.startswith(_HAD_CLAIMED) and self._crashed
         return had_begun or self._was_killed(told)
 
     def _agree(self, case: Case, index: int, told: Told, run: Run) -> bool:

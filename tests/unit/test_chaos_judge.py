@@ -150,6 +150,17 @@ class TestJudge:
         assert not self.verdict(batch(), job, BOTH[:1], crashed=True).failures
         assert self.verdict(batch(), job, BOTH[:2], crashed=True).disagreements
 
+    @pytest.mark.parametrize("words", [
+        "Slurm lost sight of its first run and started it again; it was not run twice",
+        "had begun when Slurm, after a crash of its own, cancelled all of its array by mistake",
+    ])  # fmt: skip
+    def test_what_had_claimed_and_no_more_may_be_lost_by_a_crash(self, words: str) -> None:
+        job = told("FAILED", f"LOST: {words} (FAILED)")
+        assert self.verdict(batch(), job, []).lost
+        found = self.verdict(batch(), job, [], crashed=True)
+        assert not found.failures and len(found.said_lost) == 1
+        assert self.verdict(batch(), job, BOTH[:2], crashed=True).disagreements
+
     def test_without_claims_slurm_may_run_the_same_submission_again(self) -> None:
         again = [*BOTH[:2], "start b-0 5.0 100 t0 7", "end b-0 6.0 100 t0 7"]
         other = [*BOTH[:2], "start b-0 5.0 101 t0 7", "end b-0 6.0 101 t0 7"]
