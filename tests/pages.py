@@ -13,7 +13,8 @@ def steps(page: str) -> Iterator[tuple[str, str]]:
     """Each command with the lines that go on with it, and what the page shows to come of it."""
     for block in re.findall(r"```console\n(.*?)```", page, re.DOTALL):
         for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-            typed, shown = [], []
+            typed: list[str] = []
+            shown: list[str] = []
             for number, line in enumerate(step.splitlines()):
                 if number == 0 or (line.startswith("> ") and not shown):
                     typed.append(line.removeprefix("> ") if number else line)
@@ -44,7 +45,7 @@ class Terminal:
         end = secrets.token_hex(8)
         self._bash.stdin.write(f"{text}\nprintf '\\n{end}\\n'\n")
         self._bash.stdin.flush()
-        came = []
+        came: list[str] = []
         for line in self._bash.stdout:
             if line == f"{end}\n":
                 return "".join(came).removesuffix("\n")

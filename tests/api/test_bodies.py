@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from slurmbatch.api import shapes
+from slurmbatch.api.variable import MAX_FAULTS
 from slurmbatch.errors import (
     RefusedBySlurm,
     SlurmbatchError,
@@ -353,7 +354,7 @@ def test_very_many_mistakes_are_told_in_part(api: Api, batches: FakeBatches) -> 
     body = changed("variable_args", [1] * 20_000)
     answer = api.post("/batches", body)
     assert answer.status_code == 422
-    assert len(answer.json["errors"]) == shapes.MAX_FAULTS + 1
+    assert len(answer.json["errors"]) == MAX_FAULTS + 1
     assert answer.json["errors"][-1]["pointer"] == "/variable_args"
     assert batches.submitted == []
 

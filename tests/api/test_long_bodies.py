@@ -165,7 +165,8 @@ def test_two_may_read_a_spool_at_once(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_told_as_one(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
-    spool._file = open("/dev/full", "r+b", buffering=0)  # noqa: SIM115
+    full = open("/dev/full", "r+b", buffering=0)  # noqa: SIM115
+    spool._file = full  # type: ignore[assignment]
     with pytest.raises(StoreFull):
         for n in range(1000):
             spool.append({"n": n})

@@ -36,7 +36,7 @@ def routes(api: Api) -> set[tuple[str, str]]:
         for child in node.children:
             walk(child)
 
-    for root in api.app._router._roots:  # type: ignore[attr-defined]
+    for root in api.app._router._roots:
         walk(root)
     return found
 

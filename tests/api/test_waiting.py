@@ -21,6 +21,7 @@ import pytest
 from slurmbatch.api import following
 from slurmbatch.config import Server
 from slurmbatch.errors import Unavailable
+from slurmbatch.logs import open_log
 from slurmbatch.model import Batch, Status
 from slurmbatch.web import Waits, Web
 from slurmbatch.web import waiting as waits
@@ -394,7 +395,7 @@ class TestFollowing:
     ) -> None:
         log.write_bytes(b"abc")
         hangs, go_on = threading.Event(), threading.Event()
-        really = following.open_log
+        really = open_log
 
         def hanging(job_log: Any) -> Any:
             if threading.current_thread().name == "waiting-files":
@@ -464,7 +465,8 @@ def test_hundreds_who_wait_keep_nobody_from_being_served(api: Api, batches: Fake
         batches.log_file(each).write_bytes(b"begun\n")
     threads, memory = threading.active_count(), resident()
     with ExitStack() as stack:
-        followers, pollers = [], []
+        followers: list[http.client.HTTPConnection] = []
+        pollers: list[http.client.HTTPConnection] = []
         for number in range(200):
             which = made[number % len(made)]
             for path, into in ((follow(which), followers), (poll(which), pollers)):

@@ -56,8 +56,9 @@ def watched(at: Site, tabs: list[Tab], seconds: float) -> dict[str, Any]:
     found: Counter[str] = Counter()
     asked, used, began = counts(at), cpu_seconds(at.service.pid), time.monotonic()
     due = began
+    turns: list[Tab | None] = [*tabs] or [None]
     while time.monotonic() < began + seconds:
-        for tab in tabs or [None]:
+        for tab in turns:
             due += EVERY / max(1, len(tabs))
             if tab is not None:
                 tab.look(found)

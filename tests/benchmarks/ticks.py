@@ -10,13 +10,22 @@ from pathlib import Path
 from slurmbatch import journal
 from slurmbatch.doorbell import Doorbell
 from slurmbatch.health import Health
-from slurmbatch.model import ArraySpec, JobChange, JobReport, JobUsage, SlurmFacts, Submission
+from slurmbatch.model import (
+    ArraySpec,
+    Estimate,
+    JobChange,
+    JobReport,
+    JobUsage,
+    SlurmFacts,
+    Submission,
+)
 from slurmbatch.poller import Poller
 from slurmbatch.poller.sources import Sources
 from slurmbatch.slurm import parse
 from slurmbatch.slurm.port import SubmitRequest
 from slurmbatch.store import open_store
-from slurmbatch.store.arrays import Applied, Arrays
+from slurmbatch.store.arrays import Arrays
+from slurmbatch.store.changes import Applied
 from tests.benchmarks.machine import load_average
 from tests.benchmarks.stored import ARRAY, add_batch
 
@@ -72,10 +81,19 @@ class TextSlurm:
     def submit(self, request: SubmitRequest) -> Submission:
         raise NotImplementedError
 
-    def find(self, tag: str) -> list[JobReport]:
+    def estimate(self, request: SubmitRequest) -> Estimate:
+        raise NotImplementedError
+
+    def find(self, tag: str, uid: int | None = None) -> list[JobReport]:
+        return []
+
+    def find_ended(self, tag: str, uid: int | None = None) -> list[JobReport]:
         return []
 
     def release(self, slurm_job_id: int) -> None:
+        raise NotImplementedError
+
+    def throttle(self, slurm_job_id: int, most: int) -> None:
         raise NotImplementedError
 
     def cancel(self, slurm_job_id: int) -> None:
@@ -110,11 +128,15 @@ def ticks(directory: Path, n_tasks: int) -> list[dict[str, object]]:
         store.arrays = counting  # type: ignore[assignment]
         poller = Poller(
             store=store, sources=Sources(store, slurm, Health(), Doorbell()), doorbell=Doorbell(),
-            end_stray=lambda _job, _tag: None, log_dir=directory / "logs",
+            end_stray=_no_stray, log_dir=directory / "logs",
         )  # fmt: skip
         return [_tick(poller, slurm, counting, n_tasks, what) for what in _steps(slurm)]
     finally:
         store.close()
+
+
+def _no_stray(slurm_job_id: int, tag: str, *, held: bool) -> None:
+    raise AssertionError(f"{slurm_job_id} {tag} is no stray")
 
 
 def _steps(slurm: TextSlurm) -> Sequence[tuple[str, set[tuple[int, int]]]]:

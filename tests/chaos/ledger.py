@@ -128,8 +128,10 @@ class Posted:
         for index, runs in self.heals.items():
             jobs[index]["fails"] = runs
         slurm = {"partition": "nowhere"} if self.refused else {}
-        body = {"tool_id": "trace", "name": self.label, "fixed_args": {"label": self.label},
-                "variable_args": jobs, "slurm": slurm}  # fmt: skip
+        body: dict[str, Any] = {
+            "tool_id": "trace", "name": self.label, "fixed_args": {"label": self.label},
+            "variable_args": jobs, "slurm": slurm,
+        }  # fmt: skip
         if self.waits:
             body["depends_on"] = [each.body() for each in self.waits]
         if self.canary:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import httpx
 import jwt
@@ -93,12 +94,12 @@ def change(*command: str) -> None:
         time.sleep(0.5)
 
 
-def as_account(name: str, *command: str, **options: object) -> subprocess.CompletedProcess[str]:
+def as_account(name: str, *command: str, **options: Any) -> subprocess.CompletedProcess[str]:
     entry = pwd.getpwnam(name)
     return subprocess.run(
         command, user=entry.pw_uid, group=entry.pw_gid, cwd="/", capture_output=True, text=True,
         extra_groups=os.getgrouplist(name, entry.pw_gid), check=False, **options,
-    )  # type: ignore[call-overload,no-any-return]  # fmt: skip
+    )  # fmt: skip
 
 
 def why_not() -> str:

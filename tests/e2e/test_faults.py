@@ -39,7 +39,7 @@ class Owned(Api):
         self.config.write_text(settings)
         self.config.with_name("tools.d").symlink_to(box.dir / "etc" / "tools.d")
         self.state, self.box = state, box
-        self.log = self.config.with_suffix(".log")
+        self.log_file = self.config.with_suffix(".log")
         self.process: subprocess.Popen[bytes] | None = None
         made = subprocess.run(self.command("admin", "key", "create", "--user", "alice"),
                               capture_output=True, text=True, check=True)  # fmt: skip
@@ -53,7 +53,7 @@ class Owned(Api):
         """By another program than slurmbatch itself, where one is named."""
         command = self.command("serve", by=by or ("slurmbatch",))
         env = {"PATH": search_path(), MARK: str(self.box.dir)}
-        with self.log.open("ab") as log:
+        with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(command, env=env, stderr=log, cwd=REPOSITORY)
         self.wait(lambda: self._answers())
 

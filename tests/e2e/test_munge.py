@@ -111,9 +111,12 @@ class Site:
     def status(self, header: str, method: str = "GET", path: str = "/tools") -> int:
         """What comes of it, once munged has had the time to say so."""
         found: list[int] = []
-        until("munged answers", lambda: (
-            found.append(self.ask(method, path, header).status_code) or found[-1] != 503
-        ))  # fmt: skip
+
+        def has_answered() -> bool:
+            found.append(self.ask(method, path, header).status_code)
+            return found[-1] != 503
+
+        until("munged answers", has_answered)
         return found[-1]
 
     def lets_in(self, user: str) -> None:
@@ -139,9 +142,12 @@ class Site:
     def login(self, user: str, *words: str) -> subprocess.CompletedProcess[str]:
         """The command, with a munge that runs as that user; again while there is no time for it."""
         found: list[subprocess.CompletedProcess[str]] = []
-        until(" ".join(words), lambda: (
-            found.append(self._login(user, *words)) or found[-1].returncode != 6
-        ))  # fmt: skip
+
+        def had_time() -> bool:
+            found.append(self._login(user, *words))
+            return found[-1].returncode != 6
+
+        until(" ".join(words), had_time)
         return found[-1]
 
     def _login(self, user: str, *words: str) -> subprocess.CompletedProcess[str]:

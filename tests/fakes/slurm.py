@@ -132,6 +132,12 @@ class FakeSlurm(FakeCluster):
 
     # --- what tests do to Slurm -----------------------------------------------------------------
 
+    @property
+    def submissions(self) -> list[SubmitRequest]:
+        """All that it was asked to take, taken or not."""
+        return [what for call, what in self.log
+                if call == "submit" and isinstance(what, SubmitRequest)]  # fmt: skip
+
     def fail_next(self, call: str, error: SlurmbatchError, *, done: bool = False) -> None:
         """The next such call raises; `done`: what it asked for takes place all the same."""
         self._faults[call].append((error, done))

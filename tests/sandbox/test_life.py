@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -189,7 +190,9 @@ def test_it_works_for_an_ordinary_user(ordinary_user: str) -> None:
         home.mkdir()
         entry = pwd.getpwnam(ordinary_user)
         os.chown(home, entry.pw_uid, entry.pw_gid)
-        switch = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+        switch: dict[str, Any] = {
+            "user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": [],
+        }  # fmt: skip
         done = subprocess.run(
             ["/usr/bin/python3", "-c", AS_ORDINARY_USER, str(home / "box"), ordinary_user],
             env={"PATH": "/usr/bin:/bin", "HOME": str(home), "PYTHONPATH": str(root / "lib")},

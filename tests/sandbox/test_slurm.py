@@ -66,9 +66,8 @@ def test_there_are_two_partitions(cluster: Sandbox) -> None:
 
 def test_the_limits_asked_for_are_slurms(cluster: Sandbox) -> None:
     shown = cluster.run(["scontrol", "show", "config"]).stdout
-    settings = dict(
-        (part.strip() for part in line.split("=", 1)) for line in shown.splitlines() if "=" in line
-    )
+    parts = (line.partition("=") for line in shown.splitlines() if "=" in line)
+    settings = {name.strip(): value.strip() for name, _, value in parts}
     assert settings["MaxArraySize"] == str(cluster.plan.shape.max_array_size)
     assert settings["MinJobAge"] == f"{cluster.plan.shape.min_job_age} sec"
     assert settings["AccountingStorageEnforce"] == "associations,limits,qos"

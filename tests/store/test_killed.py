@@ -44,7 +44,7 @@ class Moments:
         connect = sqlite3.connect
 
         def watched(*args: Any, **options: Any) -> sqlite3.Connection:
-            made = connect(*args, **options)
+            made: sqlite3.Connection = connect(*args, **options)
             made.set_trace_callback(self.meet)
             made.set_progress_handler(self.meet, _STEPS)
             return made

@@ -14,7 +14,7 @@ import pytest
 from slurmbatch.errors import KeyReused, StoreFull
 from slurmbatch.model import ArrayState, Batch, Hardware, SlurmOptions, Status
 from slurmbatch.spool import Spool, compact
-from slurmbatch.store import Idempotency, NewArray, Store, new_id, open_store
+from slurmbatch.store import Idempotency, NewArray, Store, new_id, open_store, staging
 from slurmbatch.store import batches as module
 from slurmbatch.store.upkeep import _broken_invariants
 
@@ -159,7 +159,7 @@ def test_a_daemon_killed_in_the_middle_leaves_nothing(
             raise Killed
 
     with monkeypatch.context() as killed, pytest.raises(Killed):
-        killed.setattr(module.staging, "give_up", lambda *_: (_ for _ in ()).throw(Killed()))
+        killed.setattr(staging, "give_up", lambda *_: (_ for _ in ()).throw(Killed()))
         create(store, while_made(kill), Idempotency("k", b"1"))
     assert rows(store)[:2] == [1, 3]
     store.close()

@@ -168,7 +168,9 @@ def test_of_many_faults_the_first_are_told_and_the_rest_are_counted() -> None:
 
 
 def test_values_become_text() -> None:
-    merged = {"seed": 7, "scale": 1e-7, "fast": True, "text": "a b", "gone": "x"}
+    merged: dict[str, ArgValue] = {
+        "seed": 7, "scale": 1e-7, "fast": True, "text": "a b", "gone": "x",
+    }  # fmt: skip
     assert environment(TOOL, merged) == {
         "seed": "7",
         "scale": "1e-07",

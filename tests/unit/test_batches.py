@@ -55,7 +55,7 @@ class TestADiskThatFails:
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         world.post(2, key="k")
-        synced = []
+        synced: list[int] = []
         monkeypatch.setattr(os, "fdatasync", synced.append)
         world.post(2, key="k")
         assert len(synced) == 1

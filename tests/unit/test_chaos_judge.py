@@ -60,7 +60,7 @@ def retried(at: float = 3.0) -> Again:
 
 class TestJudge:
     @pytest.fixture(autouse=True)
-    def site(self, tmp_path: Path) -> None:
+    def at_a_site(self, tmp_path: Path) -> None:
         with closing(sqlite3.connect(tmp_path / "db")) as db:
             db.execute("CREATE TABLE batch (deleted_at)")
             db.execute("CREATE TABLE array (tag, state)")

@@ -36,6 +36,10 @@ def told(reason: str, stop: int = 0, **more: Any) -> dict[str, Any]:
     return {"status": status, "reason": reason, "stop_time": STOP.format(*divmod(stop, 60)), **more}
 
 
+def all_told(reasons: Sequence[str] | None) -> list[dict[str, Any]] | None:
+    return None if reasons is None else [told(each) for each in reasons]
+
+
 def posted(label: str, n_jobs: int, **more: Any) -> Posted:
     return Posted(label, "alice", [0] * n_jobs, [0.0] * n_jobs, batch_id=f"id-{label}", **more)
 
@@ -62,8 +66,8 @@ class TestDependencies:
         old = posted("p", len(parent), **more)
         young = posted("c", len(child), waits=(Wait(old, how),))
         return judged(
-            Case(old, parent, parent_told and [told(each) for each in parent_told]),
-            Case(young, child, child_told and [told(each) for each in child_told]),
+            Case(old, parent, all_told(parent_told)),
+            Case(young, child, all_told(child_told)),
         )
 
     @pytest.mark.parametrize("how", ["afterok", "afterany", "aftercorr"])
@@ -149,7 +153,7 @@ class TestDependencies:
 class TestCanaries:
     def batch(self, *traces: Trace, reasons: Sequence[str] | None = None, **more: Any) -> list[str]:
         batch = posted("b", len(traces), canary=1, **more)
-        return judged(Case(batch, traces, reasons and [told(each) for each in reasons]))
+        return judged(Case(batch, traces, all_told(reasons)))
 
     def test_the_others_start_when_the_first_have_succeeded(self) -> None:
         assert not self.batch(trace(*GOOD), trace((2.5, 3.0, 0)))

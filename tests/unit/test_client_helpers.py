@@ -43,8 +43,10 @@ class TestSweep:
         assert rows(None) == rows([]) == []
 
     def test_holds_plain_values(self) -> None:
-        assert rows({"a": [Number(1)]}) == [{"a": 1}]
-        assert rows([{"a": Number(float("nan")), "b": None, "c": 0}]) == [{"c": 0}]
+        values: Any = {"a": [Number(1)]}
+        assert rows(values) == [{"a": 1}]
+        values = [{"a": Number(float("nan")), "b": None, "c": 0}]
+        assert rows(values) == [{"c": 0}]
 
     def test_is_a_table(self) -> None:
         class Table:

@@ -38,7 +38,7 @@ def sweeps(draw: st.DrawFn, values: st.SearchStrategy[Any] = VALUES) -> list[dic
     kinds = [draw(st.sampled_from([values, TEXTS, st.integers(-9, 9), st.floats(0, 1)]))
              for _ in names]  # fmt: skip
     rows = [dict(zip(names, map(draw, kinds), strict=True)) for _ in range(draw(st.integers(0, 4)))]
-    if rows and draw(st.booleans()):
+    if draw(st.booleans()) and rows:
         rows.append(dict(reversed(rows[0].items())))
     return rows
 

@@ -17,7 +17,7 @@ import pytest
 from falcon.inspect import inspect_routes
 from typing_extensions import is_typeddict
 
-from slurmbatch import errors, states
+from slurmbatch import errors
 from slurmbatch.api import answers, body, create_app, problems, shapes
 from slurmbatch.api.operations import OPERATIONS, Operation
 from slurmbatch.cli import main
@@ -27,6 +27,7 @@ from slurmbatch.config.schema import SettingsFile
 from slurmbatch.config.toolfile import ToolFile
 from slurmbatch.model import MAX_CPU, MAX_GPUS, MAX_MEMORY, MAX_TIME_LIMIT, Status
 from slurmbatch.states import page as waiting
+from slurmbatch.states.table import END_SENTENCES, REASON_CLASSES, SENTENCES
 from tests.benchmarks.page import page as speed
 
 ROOT = Path(__file__).parents[2]
@@ -141,8 +142,8 @@ class TestHttp:
     def test_every_class_of_reasons_is_there(self) -> None:
         code = "".join(each.read_text() for each in (ROOT / "slurmbatch").rglob("*.py"))
         written = set(re.findall(r'"([A-Z]{2,}): ', code))
-        known = {*states.SENTENCES, *states.REASON_CLASSES, *written, "OTHER", "EXIT", "SIGNAL"}
-        known |= {kind for kind, _ in states.END_SENTENCES.values()}
+        known = {*SENTENCES, *REASON_CLASSES, *written, "OTHER", "EXIT", "SIGNAL"}
+        known |= {kind for kind, _ in END_SENTENCES.values()}
         table = HTTP.partition("### Reasons")[2].partition("## Errors")[0]
         assert {name for name in known if f"`{name}`" not in table} == set()
 

@@ -45,16 +45,14 @@ def finish(
             for task, index in jobs:
                 if array.held or array.tasks[task].state != "PENDING" or only not in (None, index):
                     continue
-                bad = {"state": "FAILED", "code": 3} if index in failed else {}
-                world.slurm.finish(array.job_id, task, **bad)
+                state, code = ("FAILED", 3) if index in failed else ("COMPLETED", 0)
+                world.slurm.finish(array.job_id, task, state=state, code=code)
                 world.ran(array.request.script, task)
     world.tick()
 
 
 def submitted(world: World, batch_id: str) -> list[SubmitRequest]:
-    return [request for call, request in world.slurm.log
-            if call == "submit" and isinstance(request, SubmitRequest)
-            and batch_id in request.comment]  # fmt: skip
+    return [each for each in world.slurm.submissions if batch_id in each.comment]
 
 
 def ticks(world: World, n: int = 5) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -102,7 +103,7 @@ class TestRefusals:
         assert "AssocMaxSubmitJobLimit" in world.job(first).reason
         assert world.batch(other, BOB).n_submitted == 2
         world.until_ended(first, second)
-        tags = [request.tag for call, request in world.slurm.log if call == "submit"]
+        tags = [request.tag for request in world.slurm.submissions]
         of_first = world.store.arrays.of_batch(first)[0].tag
         of_second = world.store.arrays.of_batch(second)[0].tag
         assert tags.index(of_first) < tags.index(of_second)
@@ -173,7 +174,7 @@ class TestDoubt:
         batch_id = world.post(1)
         world.slurm.fail_next("submit", SlurmAmbiguous("timed out"))
         world.tick()
-        lost = next(request for call, request in world.slurm.log if call == "submit")
+        lost = world.slurm.submissions[0]
         for _ in range(30):
             world.tick()
         world.slurm.add(lost)
@@ -191,7 +192,7 @@ class TestDoubt:
         world.until_ended(batch_id)
         other = world.post(1)
         world.tick()
-        request = next(request for call, request in world.slurm.log if call == "submit")
+        request = world.slurm.submissions[0]
         stray = world.slurm.add(request)
         for _ in range(3):
             world.tick()
@@ -220,7 +221,7 @@ class TestDoubt:
         batch_id = world.post(1)
         world.slurm.fail_next("submit", SlurmAmbiguous("timed out"))
         world.tick()
-        request = next(request for call, request in world.slurm.log if call == "submit")
+        request = world.slurm.submissions[0]
         forged = world.slurm.add(request, uid=world.slurm.uid + 1)
         world.until_ended(batch_id)
         assert world.store.arrays.of_batch(batch_id)[0].slurm_job_id != forged.job_id
@@ -229,11 +230,8 @@ class TestDoubt:
     def test_a_job_of_ours_that_the_store_does_not_know_is_left_alone(self, world: World) -> None:
         batch_id = world.post(1)
         world.tick()
-        request = next(request for call, request in world.slurm.log if call == "submit")
-        strange = type(request)(**{
-            **{name: getattr(request, name) for name in request.__dataclass_fields__},
-            "tag": f"sb-{world.store.instance}-fromabackup",
-        })  # fmt: skip
+        request = world.slurm.submissions[0]
+        strange = replace(request, tag=f"sb-{world.store.instance}-fromabackup")
         unknown = world.slurm.add(strange)
         for _ in range(3):
             world.tick()
@@ -356,14 +354,9 @@ class TestCrashOfSlurmctld:
         batch_id = world.post(1)
         world.slurm.save()
         world.tick()
-        request = next(request for call, request in world.slurm.log if call == "submit")
+        request = world.slurm.submissions[0]
         world.slurm.crash()
-        thief = world.slurm.add(
-            type(request)(**{
-                **{name: getattr(request, name) for name in request.__dataclass_fields__},
-                "tag": "somebody-s",
-            })
-        )  # fmt: skip
+        thief = world.slurm.add(replace(request, tag="somebody-s"))
         assert thief.job_id == world.store.arrays.of_batch(batch_id)[0].slurm_job_id
         world.slurm.release(thief.job_id)
         world.slurm.finish(thief.job_id)
@@ -394,14 +387,9 @@ class TestCrashOfSlurmctld:
         world.slurm.fail_next("live", SlurmUnreachable("x"))
         world.tick()
         assert states(world, batch_id) == [ArrayState.RELEASING]
-        request = next(request for call, request in world.slurm.log if call == "submit")
+        request = world.slurm.submissions[0]
         world.slurm.crash()
-        other = world.slurm.add(
-            type(request)(**{
-                **{name: getattr(request, name) for name in request.__dataclass_fields__},
-                "tag": "somebody-s",
-            })
-        )  # fmt: skip
+        other = world.slurm.add(replace(request, tag="somebody-s"))
         for _ in range(3 * int(GRACE)):
             world.tick()
         assert other.held
@@ -668,14 +656,9 @@ class TestCancelAndDelete:
         batch_id = world.post(1)
         world.slurm.save()
         world.tick()
-        request = next(request for call, request in world.slurm.log if call == "submit")
+        request = world.slurm.submissions[0]
         world.slurm.crash()
-        other = world.slurm.add(
-            type(request)(**{
-                **{name: getattr(request, name) for name in request.__dataclass_fields__},
-                "tag": "somebody-s",
-            })
-        )  # fmt: skip
+        other = world.slurm.add(replace(request, tag="somebody-s"))
         world.batches.delete(ALICE, batch_id)
         for _ in range(int(GRACE) + 20):
             world.tick()

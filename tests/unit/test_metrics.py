@@ -54,10 +54,16 @@ class TestWhatIsCounted:
         assert found[count] == 3
 
     def test_calls_to_slurm_and_what_came_of_them(self) -> None:
-        metrics, seen = Metrics(), []
-        slurm = observed(FakeSlurm(), lambda *told: (seen.append(told), metrics.call(*told)))
+        metrics = Metrics()
+        seen: list[tuple[str, BaseException | None]] = []
+
+        def told(call: str, seconds: float, error: BaseException | None) -> None:
+            seen.append((call, error))
+            metrics.call(call, seconds, error)
+
+        slurm = observed(FakeSlurm(), told)
         slurm.live()
-        assert [(name, error) for name, _, error in seen] == [("live", None)]
+        assert seen == [("live", None)]
         failing = observed(Broken(), metrics.call)  # type: ignore[arg-type]
         with pytest.raises(SlurmUnreachable):
             failing.live()

@@ -75,8 +75,8 @@ SQUEUE: dict[str, list[Row]] = {
     "special-exit": [(ONE, "SPECIAL_EXIT", "job requeued in held state", P, 0, 0)],
     "succeeded": [(((n, n),), "COMPLETED", "None", OK, 0, 0) for n in (3, 2, 1)],
     "suspended": [(ONE, "SUSPENDED", "None", RU, 0, 0)],
-    "throttled": [(((4, 20),), "PENDING", "JobArrayTaskLimit", P, 0, 0)]
-    + [(((n, n),), "RUNNING", "None", RU, 0, 0) for n in (3, 2, 1)],
+    "throttled": [(((4, 20),), "PENDING", "JobArrayTaskLimit", P, 0, 0),
+                  *((((n, n),), "RUNNING", "None", RU, 0, 0) for n in (3, 2, 1))],
     "timeout": [(ONE, "TIMEOUT", "TimeLimit", BAD, 0, 15)],
     "too-long": [(((1, 2),), "PENDING", "PartitionTimeLimit", R, 0, 0)],
     "too-many-cpus": [(((1, 2),), "PENDING", "PartitionConfig", R, 0, 0)],
@@ -109,8 +109,8 @@ SACCT: dict[str, list[SacctRow]] = {
     "special-exit": [(ONE, False, "REQUEUED", None, P, 0, 0)],
     "succeeded": [(((n, n),), False, "COMPLETED", None, OK, 0, 0) for n in (1, 2, 3)],
     "suspended": [(ONE, False, "SUSPENDED", None, RU, 0, 0)],
-    "throttled": [(((n, n),), False, "RUNNING", None, RU, 0, 0) for n in (1, 2, 3)]
-    + [(((4, 20),), True, "PENDING", None, P, 0, 0)],
+    "throttled": [*((((n, n),), False, "RUNNING", None, RU, 0, 0) for n in (1, 2, 3)),
+                  (((4, 20),), True, "PENDING", None, P, 0, 0)],
     "timeout": [(ONE, False, "TIMEOUT", None, BAD, 0, 0)],
     "too-long": [(((1, 2),), True, "PENDING", None, R, 0, 0)],
     "too-many-cpus": [(((1, 2),), True, "PENDING", None, R, 0, 0)],

@@ -11,7 +11,8 @@ import pytest
 from slurmbatch.errors import Conflict, Invalid, KeyReused, NotFound, SlurmBusy
 from slurmbatch.model import ArrayState, Job, Retry, Status
 from slurmbatch.slurm.port import SubmitRequest
-from slurmbatch.store import Standing
+from slurmbatch.store import Plan, Standing
+from slurmbatch.store.again import Groups, Piece
 
 from .world import ALICE, BOB, Fate, Killed, World
 
@@ -42,8 +43,7 @@ def claimed(world: World, task: int, code: int) -> None:
 
 
 def requests(world: World) -> list[SubmitRequest]:
-    return [what for call, what in world.slurm.log
-            if call == "submit" and isinstance(what, SubmitRequest)]  # fmt: skip
+    return world.slurm.submissions
 
 
 def ends(world: World, batch_id: str) -> Job:
@@ -298,8 +298,10 @@ class TestOnce:
         world.tick()
         real = world.store.retries._ready
 
-        def ready(*args: Any) -> Any:
-            made = real(*args)
+        def ready(
+            user_id: str, batch_id: str, wanted: Retry, plan: Plan
+        ) -> tuple[Groups, list[Piece]]:
+            made = real(user_id, batch_id, wanted, plan)
             world.slurm.finish(number, 1, state="FAILED", code=1)
             world.tick()
             return made

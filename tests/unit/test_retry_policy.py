@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ from slurmbatch.model import (
     ArrayState,
     Dependency,
     DependencyType,
+    JobChange,
     NewRetryPolicy,
     Retry,
     RetryPolicy,
     Status,
 )
 from slurmbatch.store import again, summaries
+from slurmbatch.store.changes import Applied
 from slurmbatch.store.policy import FREE_AT_MOST, Ended, decide
 from slurmbatch.store.usage import Used
 
@@ -146,8 +149,8 @@ class TestInBetween:
         batch_id = world.post(1, retry=GROWS)
         real = world.store.arrays.apply
 
-        def apply(*args: Any) -> Any:
-            applied = real(*args)
+        def apply(changes: Mapping[int, Sequence[JobChange]], now: float) -> Applied:
+            applied = real(changes, now)
             seen.add((world.job(batch_id).status, world.batch(batch_id).finished_at))
             assert not applied.finished or world.job(batch_id).status.ended
             return applied
@@ -293,8 +296,8 @@ class TestWhatItIs:
     def test_a_batch_s_own_before_its_tool_s(self, world: World) -> None:
         of_tool = RetryPolicy(max_attempts=5, node_failures=True, memory_factor=3)
         world.batches._offer.tools["t"] = replace(TOOL, retry=of_tool)  # type: ignore[index]
-        capped = {"max_memory": 1000, "max_time_limit": 60}
-        assert world.batch(world.post(1)).retry == replace(of_tool, **capped)
+        capped = replace(of_tool, max_memory=1000, max_time_limit=60)
+        assert world.batch(world.post(1)).retry == capped
         own = NewRetryPolicy(max_attempts=2, node_failures=False, time_factor=2)
         assert world.batch(world.post(1, retry=own)).retry == RetryPolicy(2, False, 3, 2, 1000, 60)
         off = world.batch(world.post(1, retry=NewRetryPolicy(1, False))).retry

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from slurmbatch import states
 from slurmbatch.model import Hardware, JobReport, SlurmOptions, Status
 from slurmbatch.states import Context, Verdict, explain, unknown_words
+from slurmbatch.states.table import BASES, CLASS_OF, REASON_CLASSES
 
 NOW = 1_800_000_000.0
 CONTEXT = Context(
@@ -94,7 +95,7 @@ def test_a_living_base(state: str, fields: dict[str, Any], status: Status, kind:
 
 def test_every_base_state_is_looked_at() -> None:
     assert {row[0] for row in ENDINGS} == set(states.ENDS)
-    assert set(states.ENDS) | {"PENDING", "RUNNING", "SUSPENDED"} == states.BASES
+    assert set(states.ENDS) | {"PENDING", "RUNNING", "SUSPENDED"} == BASES
 
 
 @pytest.mark.parametrize(
@@ -281,10 +282,10 @@ def test_a_pending_reason(kind: str, status: Status, word: str) -> None:
 
 def test_every_reason_of_the_table_is_looked_at() -> None:
     tested = {row[2].split(" (")[0].split(",")[0] for row in REASON_ROWS}
-    assert set(states.CLASS_OF) <= tested
+    assert set(CLASS_OF) <= tested
 
 
-@pytest.mark.parametrize("word", states.REASON_CLASSES["NEVER"][1])
+@pytest.mark.parametrize("word", REASON_CLASSES["NEVER"][1])
 def test_what_never_runs_says_so(word: str) -> None:
     verdict = said(report("PENDING", reason=word))
     assert verdict.never_runs
@@ -365,7 +366,7 @@ def test_an_unknown_word_is_no_verdict(word: str) -> None:
     assert unknown_words(report(word)) == {word}
 
 
-@pytest.mark.parametrize("state", sorted(states.BASES))
+@pytest.mark.parametrize("state", sorted(BASES))
 def test_an_unknown_flag_is_no_verdict_either(state: str) -> None:
     row = report(state, "NEW_FLAG", reason="Priority", exit_code=1)
     assert explain(row, CONTEXT) is None
@@ -377,7 +378,7 @@ def test_no_text_becomes_an_end_unless_it_is_one(
     state: str, flags: frozenset[str], reason: str
 ) -> None:
     verdict = explain(report(state, *flags, reason=reason), CONTEXT)
-    known = state in states.BASES or not unknown_words(report(state, *flags))
+    known = state in BASES or not unknown_words(report(state, *flags))
     assert verdict is None or known
 
 

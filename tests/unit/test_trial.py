@@ -47,9 +47,7 @@ def test_of_all_arrays_the_largest_is_asked_about_as_it_would_be_submitted(world
     world.batches.try_out(ALICE, new(7, canary=2))
     (tried,) = asked(world)
     world.until_ended(world.post(7, canary=2))
-    submitted = [what for call, what in world.slurm.log
-                 if call == "submit" and isinstance(what, SubmitRequest)]  # fmt: skip
-    same = next(each for each in submitted if each.n_tasks == 4)
+    same = next(each for each in world.slurm.submissions if each.n_tasks == 4)
     names = ("n_tasks", "array", "cpu", "memory", "work_dir", "options", "features", "licences")
     assert [getattr(tried, each) for each in names] == [getattr(same, each) for each in names]
 

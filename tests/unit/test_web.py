@@ -219,7 +219,7 @@ def test_readers_at_full_speed_take_turns() -> None:
 @pytest.mark.parametrize("how", ["goes", "stays and reads nothing"])
 def test_who_reads_no_more_is_let_go(how: str) -> None:
     app = Streams()
-    timeout = {"channel_timeout": 3} if how != "goes" else {}
+    timeout: dict[str, Any] = {"channel_timeout": 3} if how != "goes" else {}
     with serving(app, **timeout) as (web, port), slow_readers(port, PATHS[:3]) as clients:
         wait_for(lambda: len(app.made) == 3)
         if how == "goes":
@@ -469,7 +469,12 @@ def test_who_goes_before_he_is_told_to_go_on_holds_up_nobody() -> None:
         client.sendall(b"GET /batches HTTP/1.1\r\nHost: x\r\n\r\n")
         assert client.recv(1000).startswith(b"HTTP/1.1 200")
         busy, go_on = threading.Event(), threading.Event()
-        web._server.trigger.pull_trigger(lambda: (busy.set(), go_on.wait(20)))
+
+        def hold_up() -> None:
+            busy.set()
+            go_on.wait(20)
+
+        web._server.trigger.pull_trigger(hold_up)
         assert busy.wait(20)
         client.sendall(b"POST /x HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -26,7 +26,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from slurmbatch.errors import Invalid, NotFound
 from slurmbatch.targets import AllowedHost, Target, find
-from slurmbatch.webhooks import GIVE_UP_AFTER, Sender, addresses, wire
+from slurmbatch.webhooks import GIVE_UP_AFTER, Sender, wire
 from slurmbatch.webhooks.addresses import is_public, resolve
 from tests.unit.world import ALICE, BOB, Fate, Killed, World
 
@@ -329,7 +329,7 @@ class TestAddresses:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         found = [(0, 0, 0, "", (each, 443)) for each in ("93.184.215.14", "10.0.0.1")]
-        monkeypatch.setattr(addresses.socket, "getaddrinfo", lambda *_, **__: found)
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
         with pytest.raises(OSError, match=r"10\.0\.0\.1"):
             resolve(Target("https", "hooks.example.org", 443, "/", False))
         target = Target("https", "hooks.example.org", 443, "/", True)
@@ -425,7 +425,7 @@ class TestThePost:
         monkeypatch.setattr(wire, "WITHIN", 0.5)
         with listening() as server:
             begun = time.monotonic()
-            with pytest.raises((OSError, wire.http.client.HTTPException)):
+            with pytest.raises((OSError, http.client.HTTPException)):
                 wire.post(to(server, "/drip"), "127.0.0.1", b"", {})
             assert time.monotonic() - begun < 8
 

@@ -6,7 +6,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from slurmbatch.errors import (
     SlurmUnreachable,
     Unavailable,
 )
-from slurmbatch.model import Act, ArrayState, Batch, NewBatch, Status
+from slurmbatch.model import Act, ArgValue, ArrayState, Batch, JobReport, KnownJob, NewBatch, Status
 from slurmbatch.poller.losses import LATE
 from slurmbatch.slurm.port import SubmitRequest
 from slurmbatch.states import ENDS
@@ -42,8 +42,7 @@ def state(world: World, batch_id: str) -> ArrayState:
 
 
 def submitted(world: World) -> list[SubmitRequest]:
-    return [request for call, request in world.slurm.log
-            if call == "submit" and isinstance(request, SubmitRequest)]  # fmt: skip
+    return world.slurm.submissions
 
 
 def somebody_s(world: World) -> Any:
@@ -168,7 +167,12 @@ class TestARefusedBatch:
     def submit(self, world: World, during: Callable[[], object], n_jobs: int = 3) -> Batch:
         """A POST, and what the submitter does while it waits."""
         world.batches._rules = replace(world.batches._rules, submit_wait=60.0)
-        thread = threading.Thread(target=lambda: (_until(world, n_jobs), during()))
+
+        def meanwhile() -> None:
+            _until(world, n_jobs)
+            during()
+
+        thread = threading.Thread(target=meanwhile)
         thread.start()
         try:
             new = NewBatch("t", variable_args=tuple({"n": n} for n in range(n_jobs)))
@@ -194,15 +198,17 @@ class TestARefusedBatch:
         store = world.store.batches
         kept = store.withdraw
 
-        def late(batch_id: str, now: float, act: Act) -> bool:
-            gone = kept(batch_id, now, act)
+        def late(
+            batch_id: str, now: float, act: Act | None = None, *, also_accepted: bool = False
+        ) -> bool:
+            gone = kept(batch_id, now, act, also_accepted=also_accepted)
             world.submitter.tick(world.slurm.now)
             return gone
 
         store.withdraw = late  # type: ignore[method-assign]
         with suppress(RefusedBySlurm):
             self.submit(world, lambda: world.submitter.tick(world.slurm.now))
-        del world.doorbell.tell  # type: ignore[method-assign]
+        del world.doorbell.tell
         for _ in range(15):
             world.tick()
             world.work()
@@ -421,9 +427,9 @@ class TestOutages:
         hangs = threading.Event()
         real = world.slurm.ended
 
-        def ended(ids: Any) -> Any:
+        def ended(slurm_job_ids: Collection[int]) -> list[JobReport]:
             hangs.wait(20)
-            return real(ids)
+            return real(slurm_job_ids)
 
         world.slurm.ended = ended  # type: ignore[method-assign]
         world.poller.sources.patience = 0.01
@@ -858,12 +864,12 @@ class TestPatience:
     def test_one_array_s_trouble_is_no_other_s(self, world: World) -> None:
         poison = world.post(1)
         real = world.store.arrays.fixed_args
-        pk = world.store.arrays.of_batch(poison)[0].pk
+        poisoned = world.store.arrays.of_batch(poison)[0].pk
 
-        def fixed_args(wanted: int) -> Any:
-            if wanted == pk:
+        def fixed_args(pk: int) -> dict[str, ArgValue]:
+            if pk == poisoned:
                 raise ZeroDivisionError
-            return real(wanted)
+            return real(pk)
 
         world.store.arrays.fixed_args = fixed_args  # type: ignore[method-assign]
         other = world.post(1, caller=BOB)
@@ -877,12 +883,12 @@ class TestPatience:
         poison, other = world.post(1), world.post(1)
         world.tick()
         real = world.store.arrays.unfinished
-        pk = world.store.arrays.of_batch(poison)[0].pk
+        poisoned = world.store.arrays.of_batch(poison)[0].pk
 
-        def unfinished(wanted: int) -> Any:
-            if wanted == pk:
+        def unfinished(pk: int) -> dict[int, KnownJob]:
+            if pk == poisoned:
                 raise ZeroDivisionError
-            return real(wanted)
+            return real(pk)
 
         world.store.arrays.unfinished = unfinished  # type: ignore[method-assign]
         world.work()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import tempfile
 from collections import Counter
@@ -36,7 +37,7 @@ from slurmbatch.model import (
 )
 from slurmbatch.poller import Poller
 from slurmbatch.poller.sources import QUESTIONS_A_TICK, Sources
-from slurmbatch.store import open_store
+from slurmbatch.store import Store, open_store
 from slurmbatch.store.database import Database
 from slurmbatch.submitter import Submitter, Terms
 from slurmbatch.targets import AllowedHost
@@ -135,7 +136,7 @@ class World:
         """A daemon that knows nothing but what is in the store."""
         self.store = open_store(self.directory / "state" / "x.sqlite", exclusive=True)
         self.health, self.doorbell = Health(), Doorbell()
-        store = _Mortals(self.store, self.fate, self.mortal, self.only)
+        store = _mortal_store(self.store, self.fate, self.mortal, self.only)
         is_mortal = "slurm" in self.mortal
         slurm = Mortal(self.slurm, self.fate, self.only) if is_mortal else self.slurm
         terms = Terms(
@@ -268,16 +269,11 @@ class World:
         return found
 
 
-class _Mortals:
-    """The store with some of its subjects mortal."""
-
-    def __init__(
-        self, store: Any, fate: Fate, mortal: Collection[str], only: Collection[str]
-    ) -> None:
-        self._store = store
-        for name in set(MORTAL) - {"slurm"}:
-            subject = getattr(store, name)
-            setattr(self, name, Mortal(subject, fate, only) if name in mortal else subject)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
+def _mortal_store(
+    store: Store, fate: Fate, mortal: Collection[str], only: Collection[str]
+) -> Store:
+    """The same store with some of its subjects mortal."""
+    made = copy.copy(store)
+    for name in {*MORTAL} & {*mortal} - {"slurm"}:
+        setattr(made, name, Mortal(getattr(store, name), fate, only))
+    return made

@@ -54,7 +54,8 @@ def test_ten_thousand_looks_leak_nothing(site: BoundSite) -> None:
     """Neither here, nor in the helpers, which are replaced before it amounts to anything."""
     request = site.request(n=50)
     number = site.submit(request)
-    ours, most = [], {}
+    ours: list[int] = []
+    most: dict[int, int] = {}
     for tick in range(TICKS):
         assert [row.array_job_id for row in site.slurm.live() if row.tag == request.tag]
         if tick % 100 == 50:

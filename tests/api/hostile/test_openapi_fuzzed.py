@@ -64,7 +64,7 @@ def site(site: Site) -> Site:
 
 @schema.parametrize()
 @settings(deadline=None, suppress_health_check=list(HealthCheck))
-def test_every_operation(case: schemathesis.Case, site: Site) -> None:
+def test_every_operation(case: schemathesis.Case[Any], site: Site) -> None:
     site.renew()
     # The ids of the document's examples stand for those of a batch that is there.
     case.path_parameters = {

@@ -11,11 +11,11 @@ With this directory's parent on PYTHONPATH it is what `import pyslurm` gives. St
 
 from __future__ import annotations
 
-from pyslurm.api import slurm_init
-from pyslurm.error import PyslurmError, RPCError
-from pyslurm.job import Job, Jobs
-from pyslurm.submission import JobSubmitDescription
-from pyslurm.told import TOLD
+from .api import slurm_init
+from .error import PyslurmError, RPCError
+from .job import Job, Jobs
+from .submission import JobSubmitDescription
+from .told import TOLD
 
 __all__ = ["Job", "JobSubmitDescription", "Jobs", "PyslurmError", "RPCError", "slurm_init"]
 __version__ = TOLD.get("version", "22.5.0")

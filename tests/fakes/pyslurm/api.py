@@ -6,8 +6,8 @@ import os
 import sys
 from typing import Any, Protocol
 
-from pyslurm.cluster import Cluster
-from pyslurm.told import CONF, TOLD, fresh, hang, misbehave, note
+from .cluster import Cluster
+from .told import CONF, TOLD, fresh, hang, misbehave, note
 
 
 class LibSlurm(Protocol):

@@ -10,8 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from pyslurm.error import RPCError, from_words
-from pyslurm.told import misbehave, note
+from .error import RPCError, from_words
+from .told import misbehave, note
 
 FIELDS = {
     "id": "JobID", "array_id": "ArrayJobID", "task": "ArrayTaskID", "state": "State",

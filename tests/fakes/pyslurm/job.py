@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from pyslurm.api import LIB
-from pyslurm.error import RPCError
+from .api import LIB
+from .error import RPCError
 
 ALREADY_DONE, INVALID_JOB_ID = 2021, 2017
 NO_VAL = 0xFFFFFFFE

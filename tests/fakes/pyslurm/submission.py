@@ -6,7 +6,7 @@ import os
 import re
 from typing import Any
 
-from pyslurm.api import LIB
+from .api import LIB
 
 # Those of the real one that may matter to us, of its about eighty.
 ATTRIBUTES = frozenset((

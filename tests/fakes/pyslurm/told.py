@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pyslurm.error import RPCError
+from .error import RPCError
 
 CONF = Path(os.environ.get("SLURM_CONF", "/etc/slurm/slurm.conf"))
 FILE = Path(f"{CONF}.fake")
