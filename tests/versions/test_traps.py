@@ -40,7 +40,7 @@ def pending(site: RealSite, number: int) -> set[str]:
     return set(lines(site, "squeue", "-h", "-r", "-t", "PENDING", "-o", "%K", f"--jobs={number}"))
 
 
-def until(site: RealSite, seen: Callable[[], bool], seconds: float = 60) -> None:
+def until(site: RealSite, seen: Callable[[], bool], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not seen():
         assert time.monotonic() < deadline, "it was never seen"
@@ -61,10 +61,11 @@ def test_accounting_hides_by_name_what_is_held_and_the_port_finds_it(site: RealS
 def test_a_range_in_accounting_is_out_of_date_and_a_tasks_own_row_is_believed(
     site: RealSite,
 ) -> None:
-    number = site.submit(site.request(NAP, n=6))
+    tasks = 60  # one after the other, and each start is another chance to see it
+    number = site.submit(site.request(NAP, n=tasks))
     site.box.run(["scontrol", "update", f"jobid={number}", "arraytaskthrottle=1"])
     site.slurm.release(number)
-    wanted = {n: KnownJob(n, Status.RUNNABLE, "", "PENDING", None, 0) for n in range(1, 7)}
+    wanted = {n: KnownJob(n, Status.RUNNABLE, "", "PENDING", None, 0) for n in range(1, tasks + 1)}
     seen: list[set[int]] = []
 
     def overlap() -> bool:
