@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import product
-from typing import Any
+from typing import Any, Literal, Protocol
 
 from slurmbatch.client.shapes import ArgValue
 
-Sweep = Mapping[str, Iterable[ArgValue]] | Iterable[Mapping[str, ArgValue]]
-"""A table of pandas will do, too: a row a job."""
+
+class Boxed(Protocol):
+    """What numpy and pandas wrap a number in."""
+
+    def item(self) -> Any: ...
+
+
+class Table(Protocol):
+    """One of pandas, say: a row a job."""
+
+    def to_dict(self, orient: Literal["records"]) -> Iterable[Mapping[Any, Any]]: ...
+
+
+# None, as NaN, is a value that is missing.
+Value = ArgValue | Boxed | None
+Sweep = Mapping[str, Iterable[Value]] | Iterable[Mapping[str, Value]] | Table
 
 
 def rows(sweep: Sweep | None) -> list[dict[str, ArgValue]]:
@@ -18,10 +32,9 @@ def rows(sweep: Sweep | None) -> list[dict[str, ArgValue]]:
     """
     if sweep is None:
         return []
-    if hasattr(sweep, "to_dict") and not isinstance(sweep, Mapping):
-        sweep = sweep.to_dict("records")
     if not isinstance(sweep, Mapping):
-        return [plain(each) for each in sweep]
+        table = sweep.to_dict("records") if hasattr(sweep, "to_dict") else sweep
+        return [plain(each) for each in table]
     for name, values in sweep.items():
         if isinstance(values, str | bytes) or not isinstance(values, Iterable):
             raise TypeError(f"sweep[{name!r}]: expected the values as a list, not {values!r}")

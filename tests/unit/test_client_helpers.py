@@ -43,10 +43,8 @@ class TestSweep:
         assert rows(None) == rows([]) == []
 
     def test_holds_plain_values(self) -> None:
-        values: Any = {"a": [Number(1)]}
-        assert rows(values) == [{"a": 1}]
-        values = [{"a": Number(float("nan")), "b": None, "c": 0}]
-        assert rows(values) == [{"c": 0}]
+        assert rows({"a": [Number(1)]}) == [{"a": 1}]
+        assert rows([{"a": Number(float("nan")), "b": None, "c": 0}]) == [{"c": 0}]
 
     def test_is_a_table(self) -> None:
         class Table:
@@ -54,8 +52,7 @@ class TestSweep:
                 assert orient == "records"
                 return [{"a": Number(1)}]
 
-        table: Any = Table()
-        assert rows(table) == [{"a": 1}]
+        assert rows(Table()) == [{"a": 1}]
 
     @pytest.mark.parametrize("values", ["12", 5])
     def test_wants_lists_of_values(self, values: Any) -> None:
