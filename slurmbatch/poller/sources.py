@@ -110,7 +110,7 @@ class Sources:
         if not getattr(self.slurm, "sees_others", False):
             return rows
         for tag in {row.tag for row in rows} - self._whose.keys():
-            uid = self.store.arrays.whose(tag)
+            uid = self.store.graves.whose(tag)
             self._whose[tag] = os.getuid() if uid is None else uid
         theirs = [
             row for row in rows

@@ -50,7 +50,7 @@ class Strays:
         self._sent = sent
 
     def _is_to_end(self, tag: str, slurm_job_id: int, *, handed_over: bool, held: bool) -> bool:
-        standing = self.store.arrays.standing(tag)
+        standing = self.store.graves.standing(tag)
         if standing is Standing.UNKNOWN:
             self.tell_once(tag, "a job in Slurm bears our name, but the database does not know it; "
                                 "it is left alone", slurm_job=slurm_job_id, tag=tag)  # fmt: skip

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from slurmbatch.store.again import Caps, Plan, Retries
-from slurmbatch.store.arrays import Arrays, Standing
+from slurmbatch.store.arrays import Arrays
 from slurmbatch.store.audit import COMMAND_LINE, Trail
 from slurmbatch.store.batches import Batches
 from slurmbatch.store.database import Database
 from slurmbatch.store.figures import Figures
 from slurmbatch.store.gates import Blocked, Canaries, Decided, Due, Gates, Parent
+from slurmbatch.store.graves import Graves, Standing
 from slurmbatch.store.holding import NO_SUCH_BATCH
 from slurmbatch.store.idempotency import Idempotency
 from slurmbatch.store.ids import is_id, new_id, new_tag, tag_like
@@ -57,6 +58,7 @@ class Store:
         self.audit = Trail(database)
         self.batches = Batches(database)
         self.arrays = Arrays(database)
+        self.graves = Graves(database)
         self.usage = Usages(database)
         self.outbox = Outbox(database)
         self.gates = Gates(database)

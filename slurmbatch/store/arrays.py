@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from enum import StrEnum
 from typing import Any
 
 import peewee
@@ -21,6 +19,7 @@ from slurmbatch.model import (
 from slurmbatch.store import holding, summaries
 from slurmbatch.store.changes import Applied, apply
 from slurmbatch.store.database import Database
+from slurmbatch.store.graves import bury
 from slurmbatch.store.models import ArrayRow, BatchRow
 from slurmbatch.store.rows import (
     ARRAY_COLUMNS,
@@ -32,42 +31,11 @@ from slurmbatch.store.rows import (
     names,
 )
 
-_STANDING = """
-SELECT CASE WHEN state IN ('BLOCKED', 'INTENT') THEN 'INTENT'
-    WHEN state NOT IN ('DONE', 'REFUSED') THEN 'OPEN'
-    WHEN array.cancelled_at IS NULL AND deleted_at IS NULL
-        AND EXISTS (SELECT 1 FROM job WHERE job.array = array.pk) THEN 'OVER' ELSE 'BURIED' END
-FROM array JOIN batch ON batch.pk = array.batch WHERE tag = ?
-UNION ALL SELECT 'BURIED' FROM tombstone WHERE tag = ?
-"""
-
-_WHOSE = """
-SELECT uid FROM array JOIN batch ON batch.pk = array.batch WHERE tag = ?
-UNION ALL SELECT uid FROM tombstone WHERE tag = ?
-"""
-
-
-class Standing(StrEnum):
-    """Of a name in Slurm. INTENT: the submitter looks for it. OPEN: handed over. OVER: it has ended
-    for us. BURIED: nothing of it shall run any more, because it was cancelled or deleted, or is
-    submitted under another name since."""
-
-    INTENT = "INTENT"
-    OPEN = "OPEN"
-    OVER = "OVER"
-    BURIED = "BURIED"
-    UNKNOWN = "UNKNOWN"
-
-
 _ARRAYS = (
     f"SELECT {names(ARRAY_COLUMNS, {ArrayRow: 'a', BatchRow: 'b'})}"
     " FROM array a JOIN batch b ON b.pk = a.batch"
 )
 
-
-# How long, and of how many batches, the records are removed in one go.
-PURGE_SECONDS = 0.25
-_PURGED_AT_MOST = 500
 # In the words of the index, or SQLite would look at all arrays that there ever were.
 _OPEN = "a.state NOT IN ('DONE', 'REFUSED')"
 _OVER = frozenset((ArrayState.DONE, ArrayState.REFUSED))
@@ -140,16 +108,6 @@ class Arrays:
     def newest(self) -> int:
         """The number of the last array that was made; 0 if there is none."""
         return int(self._db.sql("SELECT coalesce(max(pk), 0) FROM array")[0][0])
-
-    def standing(self, tag: str) -> Standing:
-        """What is known of a name in Slurm that may be ours, also of a batch that is gone."""
-        rows = self._db.sql(_STANDING, (tag, tag))
-        return Standing(rows[0][0]) if rows else Standing.UNKNOWN
-
-    def whose(self, tag: str) -> int | None:
-        """As whom what bears this name runs; None: as the service, or it is not known."""
-        rows = self._db.sql(_WHOSE, (tag, tag))
-        return None if not rows else rows[0][0]
 
     def have_persons(self) -> bool:
         """Whether Slurm has, or is to get, jobs that run as somebody else than the service."""
@@ -246,7 +204,7 @@ class Arrays:
             if db.execute_sql(
                 "SELECT 1 FROM array WHERE pk = ? AND state = 'HELD' AND released_at IS NULL", (pk,)
             ).fetchone():
-                _bury(db, "array.pk = ?", pk, now)
+                bury(db, "array.pk = ?", pk, now)
                 _count_submitted(db, pk, -1)
                 _set(
                     db, pk, (ArrayState.HELD,), state=ArrayState.INTENT, tag=tag,
@@ -310,52 +268,6 @@ class Arrays:
                 [(at, pk) for pk, at in starts.items()],
             )
 
-    # --- the end --------------------------------------------------------------------------------
-
-    def purge(self, now: float, portion: int = 5000, seconds: float = PURGE_SECONDS) -> list[str]:
-        """Removes deleted batches of which nothing runs any more, a portion of jobs at a time, for
-        no longer than that: thousands may have become too old at once.
-
-        Gives the ids of those that are gone now. Their tags stay known.
-        """
-        until = time.monotonic() + seconds
-        over = self._db.sql(
-            "SELECT pk, batch_id FROM batch WHERE deleted_at IS NOT NULL AND NOT EXISTS (SELECT 1"
-            " FROM array WHERE array.batch = batch.pk AND state NOT IN ('DONE', 'REFUSED'))"
-            f" LIMIT {_PURGED_AT_MOST}"
-        )
-        gone = []
-        for pk, batch_id in over:
-            while not (removed := self._remove(pk, now, portion)) and time.monotonic() < until:
-                pass
-            if removed:
-                gone.append(batch_id)
-            if time.monotonic() >= until:
-                break
-        return gone
-
-    def _remove(self, pk: int, now: float, portion: int) -> bool:
-        """Removes some of a batch's jobs, or what is left of it: then True."""
-        with self._db.write() as db:
-            removed = db.execute_sql(
-                "DELETE FROM job WHERE batch = ? AND idx IN"
-                " (SELECT idx FROM job WHERE batch = ? LIMIT ?)",
-                (pk, pk, portion),
-            ).rowcount
-            if removed == portion:
-                return False
-            _bury(db, "array.batch = ?", pk, now)
-            db.execute_sql("DELETE FROM attempt WHERE batch = ?", (pk,))
-            summaries.forget(db, pk)
-            db.execute_sql("DELETE FROM array WHERE batch = ?", (pk,))
-            holding.forget(db, pk)
-            db.execute_sql("DELETE FROM batch WHERE pk = ?", (pk,))
-            return True
-
-    def forget_tombstones(self, before: float) -> None:
-        with self._db.write() as db:
-            db.execute_sql("DELETE FROM tombstone WHERE buried_at < ?", (before,))
-
     def _update(self, pk: int, states: Iterable[ArrayState], **values: Any) -> bool:
         with self._db.write() as db:
             return _set(db, pk, states, **values)
@@ -407,12 +319,3 @@ def _touch_batches(db: peewee.SqliteDatabase, pks: Sequence[int]) -> None:
 def _batches_of(db: peewee.SqliteDatabase, pks: Iterable[int]) -> set[int]:
     numbers = ",".join(str(int(pk)) for pk in pks)
     return {row[0] for row in db.execute_sql(f"SELECT batch FROM array WHERE pk IN ({numbers})")}
-
-
-def _bury(db: peewee.SqliteDatabase, which: str, pk: int, now: float) -> None:
-    db.execute_sql(
-        "INSERT OR REPLACE INTO tombstone (tag, batch_id, slurm_job_id, buried_at, uid)"
-        " SELECT array.tag, batch.batch_id, array.slurm_job_id, ?, batch.uid"
-        f" FROM array JOIN batch ON batch.pk = array.batch WHERE {which}",
-        (now, pk),
-    )

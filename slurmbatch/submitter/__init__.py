@@ -87,7 +87,7 @@ class Submitter:
                 self.handover.forget_absence()
                 if self.health.failed("slurmctld", now, error.detail):
                     _log.warning("Slurm does not answer, what waits is kept", error=error.detail)
-        for batch_id in self.store.arrays.purge(now):
+        for batch_id in self.store.graves.purge(now):
             remove_batch(self.handover.terms.log_dir, batch_id)
             _log.info("records of a deleted batch removed", batch_id=batch_id)
         self.store.upkeep.give_back()
@@ -96,7 +96,7 @@ class Submitter:
             self._sweep(now)
 
     def _sweep(self, now: float) -> None:
-        self.store.arrays.forget_tombstones(now - TOMBSTONES_KEPT)
+        self.store.graves.forget_tombstones(now - TOMBSTONES_KEPT)
         self._expire(now)
         if self.handover.terms.claims is not None:
             live = {each.tag for each in self.store.arrays.in_state(*OPEN)}

@@ -177,8 +177,8 @@ def test_whatever_comes_is_refused_or_can_be_read_again(
     service.store.batches.withdraw(batch["batch_id"], 0.0)
     for array in arrays.of_batch(batch["batch_id"]):
         arrays.end_all(array.pk, ArrayState.DONE, "CANCELLED: x", 0.0)
-    arrays.purge(0.0)
-    arrays.forget_tombstones(1.0)
+    service.store.graves.purge(0.0)
+    service.store.graves.forget_tombstones(1.0)
 
 
 @settings(max_examples=100, deadline=None)

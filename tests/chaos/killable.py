@@ -68,7 +68,7 @@ def main() -> int:
 
     def store(settings: Settings) -> Store:
         made = Store(KillableDatabase(settings.store.path, trigger))
-        for name in ("arrays", "batches", "gates", "retries", "throttles"):
+        for name in ("arrays", "graves", "batches", "gates", "retries", "throttles"):
             setattr(made, name, Watched(name, getattr(made, name), trigger))
         return made
 

@@ -20,7 +20,7 @@ from typing import Any
 ITSELF = 0
 # Called in every tick, and only now and then with anything to do.
 _IDLE_ARGUMENT = frozenset({"arrays.apply"})
-_IDLE_RESULT = frozenset({"arrays.purge"})
+_IDLE_RESULT = frozenset({"graves.purge"})
 
 
 @dataclass(frozen=True, slots=True)

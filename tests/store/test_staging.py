@@ -63,7 +63,7 @@ def rows(store: Store) -> list[int]:
 
 def purge(store: Store) -> None:
     for _ in range(3):
-        store.arrays.purge(NOW)
+        store.graves.purge(NOW)
 
 
 def test_it_is_what_a_small_one_is(store: Store) -> None:
@@ -119,7 +119,7 @@ def test_nobody_sees_a_part_of_it_and_everybody_gets_a_turn_to_write(store: Stor
     def look(number: int) -> None:
         assert store.batches.list("alice") == []
         assert store.arrays.in_state(*ArrayState) == []
-        assert store.arrays.purge(NOW) == []
+        assert store.graves.purge(NOW) == []
         if number % 10 == 0:
             turn = threading.Thread(target=store.remember, args=("turn", str(number)))
             turn.start()

@@ -292,7 +292,7 @@ class TestIdempotency:
         batch_id = make(store, key=Idempotency("k", b"1"))
         store.batches.delete("alice", batch_id, NOW)
         store.arrays.end_all(store.arrays.of_batch(batch_id)[0].pk, ArrayState.DONE, "X", NOW)
-        store.arrays.purge(NOW)
+        store.graves.purge(NOW)
         with pytest.raises(Conflict, match=batch_id):
             make(store, key=Idempotency("k", b"1"))
 
@@ -382,9 +382,9 @@ class TestHandOver:
         assert (after.state, after.generation, after.slurm_job_id, after.tries) == (
             ArrayState.INTENT, 2, None, 0
         )  # fmt: skip
-        assert store.arrays.standing(before.tag) is Standing.BURIED
-        assert store.arrays.standing("sb-test-new") is Standing.INTENT
-        assert store.arrays.standing("sb-test-other") is Standing.UNKNOWN
+        assert store.graves.standing(before.tag) is Standing.BURIED
+        assert store.graves.standing("sb-test-new") is Standing.INTENT
+        assert store.graves.standing("sb-test-other") is Standing.UNKNOWN
         batch = store.batches.get("alice", batch_id)
         assert batch is not None
         assert batch.n_submitted == 0
@@ -403,12 +403,12 @@ class TestHandOver:
         batch_id, gone = make(store, 1), make(store, 1)
         (array,), (other,) = store.arrays.of_batch(batch_id), store.arrays.of_batch(gone)
         store.arrays.accepted(array.pk, 77, NOW)
-        assert store.arrays.standing(array.tag) is Standing.OPEN
+        assert store.graves.standing(array.tag) is Standing.OPEN
         store.arrays.end_all(array.pk, ArrayState.DONE, "X: x", NOW)
-        assert store.arrays.standing(array.tag) is Standing.OVER
+        assert store.graves.standing(array.tag) is Standing.OVER
         store.batches.cancel("alice", gone, NOW)
         store.arrays.end_all(other.pk, ArrayState.DONE, "X: x", NOW)
-        assert store.arrays.standing(other.tag) is Standing.BURIED
+        assert store.graves.standing(other.tag) is Standing.BURIED
 
 
 class TestChanges:
@@ -476,25 +476,25 @@ class TestDeleting:
         store.batches.delete("alice", batch_id, NOW)
         assert store.batches.get("alice", batch_id) is None
         assert store.batches.list("alice") == []
-        assert store.arrays.purge(NOW) == []
+        assert store.graves.purge(NOW) == []
         for array in store.arrays.of_batch(batch_id):
             assert array.cancel
             store.arrays.end_all(array.pk, ArrayState.DONE, "CANCELLED: x", NOW)
-        assert store.arrays.purge(NOW) == [batch_id]
+        assert store.graves.purge(NOW) == [batch_id]
         assert store._db.sql("SELECT count(*) FROM job") == [(0,)]
         assert store._db.sql("SELECT count(*) FROM array") == [(0,)]
-        assert store.arrays.standing(arrays[0].tag) is Standing.BURIED
-        store.arrays.forget_tombstones(NOW + 1)
-        assert store.arrays.standing(arrays[0].tag) is Standing.UNKNOWN
+        assert store.graves.standing(arrays[0].tag) is Standing.BURIED
+        store.graves.forget_tombstones(NOW + 1)
+        assert store.graves.standing(arrays[0].tag) is Standing.UNKNOWN
 
     def test_a_big_one_goes_in_portions(self, store: Store) -> None:
         batch_id = make(store, 25, per_array=25)
         store.batches.delete("alice", batch_id, NOW)
         store.arrays.end_all(store.arrays.of_batch(batch_id)[0].pk, ArrayState.DONE, "X", NOW)
-        assert store.arrays.purge(NOW, portion=10, seconds=0) == []
+        assert store.graves.purge(NOW, portion=10, seconds=0) == []
         assert store._db.sql("SELECT count(*) FROM job") == [(15,)]
-        assert store.arrays.purge(NOW, portion=10, seconds=0) == []
-        assert store.arrays.purge(NOW, portion=10, seconds=0) == [batch_id]
+        assert store.graves.purge(NOW, portion=10, seconds=0) == []
+        assert store.graves.purge(NOW, portion=10, seconds=0) == [batch_id]
 
     def test_a_cancelled_one_keeps_its_first_time(self, store: Store) -> None:
         batch_id = make(store, 1)

@@ -166,7 +166,7 @@ def test_nothing_of_it_is_left_of_a_batch_that_is_gone(store: Store) -> None:
     store.arrays.apply({pk: [end(1), end(2, Status.FAILED, "EXIT: x")]}, NOW)
     store.usage.keep([Used(each, 5.0, 5.0) for each in store.usage.due(NOW + 60, 10)], NOW)
     store.batches.delete("alice", batch_id, NOW)
-    assert store.arrays.purge(NOW) == [batch_id]
+    assert store.graves.purge(NOW) == [batch_id]
     for table in ("reason", "usage"):
         assert store._db.sql(f"SELECT count(*) FROM {table}") == [(0,)]
 

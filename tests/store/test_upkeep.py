@@ -197,33 +197,33 @@ class TestWhatIsNotKept:
         assert store.batches.get("alice", old) is None
         for user, kept in (("alice", recent), ("alice", unfinished), ("bob", theirs)):
             assert store.batches.get(user, kept) is not None
-        assert store.arrays.purge(40.0) == [old]
+        assert store.graves.purge(40.0) == [old]
         assert store.upkeep.expire(20.0) == 1
 
     def test_many_at_once_are_removed_bit_by_bit(self, store: Store) -> None:
         for _ in range(30):
             add(store, 10, ended=1.0)
         assert store.upkeep.expire(2.0) == 30
-        first = store.arrays.purge(3.0, seconds=0.0)
+        first = store.graves.purge(3.0, seconds=0.0)
         assert len(first) == 1
-        rest = store.arrays.purge(3.0, seconds=60.0)
+        rest = store.graves.purge(3.0, seconds=60.0)
         assert len(rest) == 29
 
     def test_one_of_many_jobs_is_removed_in_portions(self, store: Store) -> None:
         batch_id = add(store, 100, ended=1.0)
         store.upkeep.expire(2.0)
-        assert store.arrays.purge(3.0, portion=30, seconds=0.0) == []
+        assert store.graves.purge(3.0, portion=30, seconds=0.0) == []
         assert store._db.sql("SELECT count(*) FROM job")[0][0] == 70
-        assert store.arrays.purge(3.0, portion=30, seconds=60.0) == [batch_id]
+        assert store.graves.purge(3.0, portion=30, seconds=60.0) == [batch_id]
         assert store._db.sql("SELECT count(*) FROM job")[0][0] == 0
 
     def test_the_space_is_given_back_a_little_at_a_time(self, store: Store, path: Path) -> None:
         for _ in range(4):
             add(store, 40_000, ended=1.0)
         store.upkeep.expire(2.0)
-        while not len(store.arrays.purge(3.0)):
+        while not len(store.graves.purge(3.0)):
             pass
-        store.arrays.purge(3.0, seconds=60.0)
+        store.graves.purge(3.0, seconds=60.0)
         full = store._db.sql("PRAGMA page_count")[0][0]
         rounds = 0
         while store.upkeep.give_back():

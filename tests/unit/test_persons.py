@@ -228,7 +228,7 @@ class TestForgedNames:
         cancelled = {what for call, what in world.slurm.log if call == "cancel"}
         assert forged not in cancelled
         # What is ours of what was deleted is, also once its records are gone.
-        assert world.store.arrays.whose(tag) == 4001
+        assert world.store.graves.whose(tag) == 4001
         array = world.slurm.add(replace(world.slurm.arrays[0].request, tag=tag), uid=4001)
         for _ in range(40):
             world.tick()

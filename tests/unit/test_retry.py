@@ -359,9 +359,9 @@ class TestOnce:
         world.slurm.finish(first.job_id, state="FAILED", code=1)
         world.tick()
         tag = world.store.arrays.of_batch(batch_id)[0].tag
-        assert world.store.arrays.standing(tag) is Standing.OVER
+        assert world.store.graves.standing(tag) is Standing.OVER
         world.batches.retry(ALICE, batch_id, ALL)
-        assert world.store.arrays.standing(tag) is Standing.BURIED
+        assert world.store.graves.standing(tag) is Standing.BURIED
         for _ in range(3):
             world.tick()
         world.slurm.next_id = 50

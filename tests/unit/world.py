@@ -55,7 +55,7 @@ _TASK = re.compile(r"^(\d+)\) i=(\d+);", re.MULTILINE)
 _BATCH = re.compile(r"^b=(\S+)$", re.MULTILINE)
 
 
-MORTAL = ("arrays", "batches", "gates", "retries", "queue", "throttles", "slurm")
+MORTAL = ("arrays", "graves", "batches", "gates", "retries", "queue", "throttles", "slurm")
 
 
 class Killed(BaseException):
