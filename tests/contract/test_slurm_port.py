@@ -46,7 +46,7 @@ class TestSubmitting:
         (row,) = site.live(held.tag)
         assert (row.array_job_id, row.tasks, row.state) == (number, ((1, 3),), "PENDING")
         assert (row.reason, row.priority, row.uid) == ("JobHeldUser", 0, os.getuid())
-        assert row.submit_time is not None and abs(row.submit_time - before) < 10
+        assert row.submit_time is not None and abs(row.submit_time - before) < 60
         site.slurm.cancel(number)
 
     def test_ids_are_new_each_time(self, site: Site) -> None:
@@ -311,7 +311,7 @@ class TestTrouble:
         request, begun = fragile.request(n=MAX_JOBS + 30), fragile.now()
         with pytest.raises(SlurmBusy):
             fragile.submit(request)
-        assert fragile.now() - begun < 10
+        assert fragile.now() - begun < 25  # it is not tried again for as long as a submission may take
         assert fragile.slurm.find(request.tag) == []
 
     def test_slurmctld_hangs(self, fragile: Site) -> None:
