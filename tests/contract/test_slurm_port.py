@@ -311,7 +311,8 @@ class TestTrouble:
         request, begun = fragile.request(n=MAX_JOBS + 30), fragile.now()
         with pytest.raises(SlurmBusy):
             fragile.submit(request)
-        assert fragile.now() - begun < 25  # it is not tried again for as long as a submission may take
+        # It is not tried again for as long as a submission may take.
+        assert fragile.now() - begun < 25
         assert fragile.slurm.find(request.tag) == []
 
     def test_slurmctld_hangs(self, fragile: Site) -> None:
