@@ -155,6 +155,8 @@ def _noted(report: JobReport, known: KnownJob, situation: Situation) -> JobChang
     ended_at = claim.ended_at or report.end_time
     if report.state == "CANCELLED" and not _is_of_before(claim.code, ended_at, report):
         return None
+    if report.state == "NODE_FAIL" and _is_by_signal(claim.code, ended_at, report):
+        return None
     if report.state in _TOLD_BY_NODES and not _contradicts(claim.code, report, known, situation):
         return None
     return _as_noted(report, known, situation, claim.code, ended_at)
@@ -188,6 +190,12 @@ def _is_of_before(code: int, ended_at: float | None, report: JobReport) -> bool:
         return True
     by_itself = code not in _CODES_OF_A_CANCELLATION and report.end_time is not None
     return by_itself and _is_before(ended_at, report.end_time)
+
+
+def _is_by_signal(code: int, ended_at: float | None, report: JobReport) -> bool:
+    """Whether a job that Slurm calls failed with its node noted no end of its own, but the signal
+    that it was ended with for that: slurmd sends one where the node is only said to be down."""
+    return code in _CODES_OF_A_CANCELLATION and not _is_before(ended_at, report.end_time)
 
 
 def _is_before(one: float | None, other: float | None) -> bool:

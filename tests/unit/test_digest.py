@@ -73,6 +73,17 @@ class TestClaims:
             assert (change.status, change.exit_code, change.stop_time) == (status, code, 9.0)
             assert change.node_list == "n1"
 
+    @pytest.mark.parametrize("code", [137, 143])
+    def test_the_signal_that_ended_it_with_its_node_is_no_end_of_its_own(self, code: int) -> None:
+        failed = report("NODE_FAIL", start_time=5.0, end_time=9.0, node_list="n1")
+        for ended_at, kind in ((9.4, "NODE: "), (8.2, "NODE: "), (7.0, "EXIT: ")):
+            was, noted = known(Status.RUNNING, start_time=5.0), Claim(True, code, ended_at=ended_at)
+            memory = Memory()
+            changes = [told(failed, was, now, memory, claim=noted) for now in (1000.0, 2000.0)]
+            change = changes[0] or changes[1]
+            assert change is not None, (ended_at, kind)
+            assert change.reason.startswith(kind)
+
     def test_a_failure_without_a_code_is_the_end_that_the_job_noted(self) -> None:
         for code, status in ((0, Status.SUCCEEDED), (128, Status.FAILED)):
             row = report("FAILED", exit_code=0, signal=0, end_time=9.0)
