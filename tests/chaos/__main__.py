@@ -58,7 +58,7 @@ def _run(box: Sandbox, root: Path, seed: str, claims: bool, crashes: bool, secon
     # that takes longer to work off than the fire has lasted.
     habits = Habits(
         most_batches=max(20, int(seconds / 2)), most_jobs=40, longest_nap=2.0,
-        depends=0.3, canaries=0.15, throttles=0.2, retries=0.2,
+        depends=0.3, canaries=0.15, throttles=0.2, retries=0.2, policies=0.4,
     )  # fmt: skip
     orders = Orders(seed, seconds, claims=claims, crashes=crashes, habits=habits, pause=(0.3, 2.5))
     campaign = Campaign(box, root / name, orders)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from tests.chaos.clients import User
-from tests.chaos.ledger import Posted, kind_of
+from tests.chaos.ledger import NEVER, Posted, kind_of
 from tests.chaos.traces import Run, Trace
+
+# Classes of what has run in any case.
+RAN = ("EXIT", "OK", "MEMORY")
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,8 @@ class Told:
     exit_code: int | None
     slurm_array: str
     is_last: bool
+    memory: int | None = None
+    stop: float = NEVER
 
 
 def told_of(posted: Posted, user: User) -> Sequence[Mapping[str, Any]] | None:
@@ -31,7 +37,7 @@ def told_of(posted: Posted, user: User) -> Sequence[Mapping[str, Any]] | None:
     if answer is None or answer.status_code != 200:
         return None
     jobs = answer.json()
-    if not posted.retries:
+    if not posted.retries and posted.policy is None:
         return list(jobs)
     whole = [user.look(f"{path}/{job['job_id']}") for job in jobs]
     return [each.json()[0] for each in whole if each is not None and each.status_code == 200]
@@ -52,14 +58,16 @@ def matched(job: Mapping[str, Any], trace: Trace) -> tuple[list[tuple[Told, Run]
         run = next((each for each in reversed(runs) if told.slurm_array in each.ids), None)
         if run is not None:
             runs.remove(run)
-        if run is not None or told.is_last or told.kind in ("EXIT", "OK"):
+        if run is not None or told.is_last or told.kind in RAN:
             pairs.append((told, run or Run()))
     return pairs, runs
 
 
 def _told(job: Mapping[str, Any], *, is_last: bool) -> Told:
     whole = job if is_last else {**job, "status": "FAILED"}
+    memory = job.get("hardware", {}).get("memory") if is_last else job.get("memory")
+    stop = datetime.fromisoformat(job["stop_time"]).timestamp() if job.get("stop_time") else NEVER
     return Told(
         job.get("attempt", 1), whole["status"], kind_of(whole), job["reason"], job["exit_code"],
-        job.get("slurm_job_id", "").partition("_")[0], is_last,
+        job.get("slurm_job_id", "").partition("_")[0], is_last, memory, stop,
     )  # fmt: skip

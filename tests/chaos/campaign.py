@@ -22,6 +22,7 @@ from tests.chaos.judge import Judge, Verdict
 from tests.chaos.ledger import Ledger
 from tests.chaos.points import ITSELF, Plan
 from tests.chaos.scenarios import (
+    AT_ITS_COMMIT,
     BY_A_BATCH,
     BY_A_CRASH,
     GENTLE,
@@ -71,6 +72,7 @@ class Campaign:
             longest_outage=orders.longest_outage,
         )  # fmt: skip
         self.keeper = Keeper(self.site, random.Random(f"{orders.seed}/keeper"))
+        self.range = Range(self.site, self.ledger, self.faults)
         self._shooters: list[threading.Thread] = []
         self._deck: list[str] = []
 
@@ -85,10 +87,10 @@ class Campaign:
                 self._rest_of_the_points()
             self.faults.mend_all()
             self.site.start()
-            left = settle(self.watcher.unfinished, self.faults, self.orders.settle)
-            for posted in left:
-                self.ledger.complain(f"{posted.label}: has not ended ({posted.batch_id})")
-            self._wait_purged(240.0)
+            self._settle()
+            if self.orders.habits.policies:
+                self._fail_nodes()
+                self._settle()
         finally:
             self.watcher.stop()
         verdict = Judge(self.site, self.ledger, self.faults).judge(self.crowd.users)
@@ -120,8 +122,21 @@ class Campaign:
                 self.keeper.stop()
             self.site.start()
 
+    def _settle(self) -> None:
+        left = settle(self.watcher.unfinished, self.faults, self.orders.settle)
+        for posted in left:
+            self.ledger.complain(f"{posted.label}: has not ended ({posted.batch_id})")
+        self._wait_purged(240.0)
+
+    def _fail_nodes(self) -> None:
+        """When all else has ended, as it takes all that runs on a node along."""
+        for point in AT_ITS_COMMIT:
+            if not self.range.fail_a_node(point):
+                self.ledger.complain(f"{point} was never reached by a node that failed")
+            self._settle()
+
     def _rest_of_the_points(self) -> None:
-        fields = Range(self.site, self.ledger, self.faults)
+        fields = self.range
         crashing = BY_A_CRASH if self.orders.crashes and self.orders.claims else ()
         for what in ORDERS if self.orders.gently else ():
             if not fields.order(what):
@@ -203,7 +218,7 @@ def summary(campaign: Campaign, verdict: Verdict) -> dict[str, Any]:
         "jobs": sum(len(each.codes) for each in posted),
         "cancelled": sum(bool(each.cancels) for each in posted),
         "deleted": sum(each.deleted_at < float("inf") for each in posted),
-        **_not_plain(campaign),
+        **_not_plain(campaign, verdict),
         "answers": campaign.ledger.answers,
         "tries_without_an_answer": campaign.ledger.retries,
         "looks": campaign.watcher.looks,
@@ -225,7 +240,7 @@ def summary(campaign: Campaign, verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _not_plain(campaign: Campaign) -> dict[str, Any]:
+def _not_plain(campaign: Campaign, verdict: Verdict) -> dict[str, Any]:
     """How many batches wait for others, or for themselves; and what was run again."""
     posted = campaign.ledger.all()
     if campaign.orders.habits.are_plain:
@@ -239,6 +254,8 @@ def _not_plain(campaign: Campaign) -> dict[str, Any]:
         "with_a_throttle": sum(each.max_parallel is not None for each in posted),
         "retries": len(retries),
         "jobs_run_again": sum(len(again.jobs) for again in retries),
+        "with_a_policy": sum(each.policy is not None for each in posted),
+        "attempts_before_the_last_by_policy": dict(sorted(verdict.attempts.items())),
     }
 
 

@@ -10,14 +10,18 @@ from functools import partial
 
 from tests.chaos.actors import Actor
 from tests.chaos.clients import User
-from tests.chaos.ledger import NEVER, Ledger, Posted, Wait
+from tests.chaos.ledger import MAX_MEMORY, MEMORY, NEVER, Ledger, Policy, Posted, Wait
 from tests.chaos.site import Site
+
+# MiB: once or twice more than there is at first, and more than there ever is.
+NEEDS = (2 * MEMORY, 2 * MEMORY, MAX_MEMORY, 2 * MAX_MEMORY)
 
 
 @dataclass(frozen=True)
 class Habits:
     """What the users of a run are like. How many of the batches wait for others (`depends`), have a
-    `canary` or a throttle, and of what is done how much is to cancel, delete or retry one."""
+    `canary`, a throttle or a retry policy, and of what is done how much is to cancel, delete or
+    retry one."""
 
     pause: tuple[float, float] = (0.5, 3.0)
     most_jobs: int = 60
@@ -29,10 +33,13 @@ class Habits:
     canaries: float = 0.0
     throttles: float = 0.0
     retries: float = 0.0
+    policies: float = 0.0
 
     @property
     def are_plain(self) -> bool:
-        return not (self.depends or self.canaries or self.throttles or self.retries)
+        return not (
+            self.depends or self.canaries or self.throttles or self.retries or self.policies
+        )
 
 
 class Crowd(Actor):
@@ -99,6 +106,16 @@ class Crowd(Actor):
         if rng.random() < self._habits.throttles:
             # In some ten rounds it is through.
             posted.max_parallel = max(rng.choice((1, 2, 3, 5, 21)), n_jobs // 10)
+        if rng.random() < self._habits.policies:
+            self._take_memory(posted, rng)
+
+    def _take_memory(self, posted: Posted, rng: random.Random) -> None:
+        """Some of its jobs need more than they have at first: so much that they get it soon, or
+        never."""
+        n_jobs = len(posted.codes)
+        posted.policy = Policy(rng.choice((2, 3, 3, 5)), rng.choice((2, 2, 4)), rng.random() < 0.5)
+        hungry = rng.sample(range(n_jobs), rng.randint(1, min(n_jobs, 8)))
+        posted.needs = {index: rng.choice(NEEDS) for index in hungry}
 
     def _depend(self, posted: Posted, rng: random.Random) -> None:
         """On one or two of the user's last batches. A deleted one is a mistake, so seldom."""

@@ -105,6 +105,12 @@ class Faults:
         self.renew_silent_nodes(3.0)
         return self.mend(part)
 
+    def fail_node(self, name: str) -> None:
+        """All jobs there end; `resume_nodes` brings it back."""
+        change = f"nodename={name}"
+        self.site.box.run(["scontrol", "update", change, "state=down", "reason=chaos"])
+        self.count("fail a node")
+
     def resume_nodes(self) -> None:
         """As an administrator would: Slurm drains a node that was given the same job twice, which
         is what a slurmctld does that has been killed and has forgotten."""

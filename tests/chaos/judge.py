@@ -43,6 +43,9 @@ class Verdict:
     said_lost: list[str] = field(default_factory=list)
     ended_by_slurm: list[str] = field(default_factory=list)
     statuses: Counter[str] = field(default_factory=Counter)
+    attempts: Counter[str] = field(
+        default_factory=Counter
+    )  # before the last, where there is a policy
 
     @property
     def failures(self) -> list[str]:
@@ -112,7 +115,7 @@ class Judge:
                 (self._verdict.rerun_by_slurm if by_slurm else self._verdict.twice).append(
                     f"{label}: {run}"
                 )
-        if len(trace.runs) > 1 and not case.retries:
+        if len(trace.runs) > 1 and not case.retries and posted.policy is None:
             self._verdict.twice.append(f"{label}: {' and '.join(map(str, trace.runs))}")
         for cancel in posted.cancels:
             self._started_late(case, label, trace, cancel.done_at, "cancelled")
@@ -135,20 +138,20 @@ class Judge:
         self._verdict.statuses[kind_of(job)] += 1
         label = case.label(index)
         pairs, strays = matched(job, case.traces[index])
-        if case.retries:
+        if case.retries or case.posted.policy is not None:
             self._verdict.wrong += [f"{label}: {run}, which is no attempt of it" for run in strays]
             self._number(case, label, job)
         for told, run in pairs:
             self._attempt(case, index, told, run)
 
     def _number(self, case: Case, label: str, job: Mapping[str, Any]) -> None:
-        """After a crash Slurm may have counted starts that were none."""
+        """After a crash Slurm may have counted starts that were none. How many a policy may make
+        is for the rules to say."""
         number, before = job["attempt"], [each["attempt"] for each in job["attempts"]]
         if sorted(set(before)) != before or before[-1:] >= [number]:
             self._verdict.disagreements.append(f"{label}: attempt {number} after {before}")
-        if not self._crashed and (
-            before != list(range(1, number)) or number > 1 + len(case.retries)
-        ):  # fmt: skip
+        too_many = number > 1 + len(case.retries) and case.posted.policy is None
+        if not self._crashed and (before != list(range(1, number)) or too_many):
             self._verdict.disagreements.append(
                 f"{label}: attempt {number} after {before}, with {len(case.retries)} retries"
             )
@@ -158,6 +161,12 @@ class Judge:
         text = f"{label}: attempt {told.number}, {told.status} {told.reason!r}, {run}"
         if told.kind == "LOST":
             self._verdict.said_lost.append(text)
+        if posted.policy is not None and not told.is_last:
+            self._verdict.attempts[told.kind] += 1
+        if run.memory and told.memory not in (None, run.memory):
+            self._verdict.disagreements.append(f"{text}, told with {told.memory} MiB")
+        if self._failed_with_its_node(posted, told, run):
+            return
         if posted.is_whole and self._is_slurm_s_own_end(told, run):
             self._verdict.ended_by_slurm.append(text)
         elif told.kind in _NOT_RUN and told.is_last:
@@ -167,6 +176,13 @@ class Judge:
             self._verdict.lost.append(text)
         elif not self._agree(case, index, told, run):
             self._verdict.disagreements.append(text)
+
+    def _failed_with_its_node(self, posted: Posted, told: Told, run: Run) -> bool:
+        """By right, in an attempt before the last: a node was said to be down, or slurmctld has
+        forgotten what ran there."""
+        may_be = self._crashed or self._faults.kinds["fail a node"] > 0
+        is_again = posted.policy is not None and posted.policy.node_failures and not told.is_last
+        return may_be and is_again and told.kind == "NODE" and not run.is_whole
 
     def _is_slurm_s_own_end(self, told: Told, run: Run) -> bool:
         """Where munged is away while a job is launched, or slurmctld was killed, slurmd has all of
@@ -210,19 +226,30 @@ class Judge:
             )  # fmt: skip
         if kind == "CANCELLED":
             return self._was_cancelled(case, index, run)
+        if kind == "NODE":
+            return self._crashed and self._site.claims and not run.is_whole
+        if kind == "MEMORY":
+            return self._ran_out(posted, index, run)
         if kind == "REFUSED":
             return posted.refused and not run.starts
         if kind == "LOST" and not run.starts:
             return True  # it is said that it may not have run, and it has not
-        return kind == "LOST" and self._is_forgotten(run)
+        return kind == "LOST" and self._is_forgotten(told, run)
 
-    def _is_forgotten(self, run: Run) -> bool:
-        """Whether one that has run may be told as lost. Without claims only Slurm knows how it has
-        ended, and what slurmdbd has taken is gone if it, or its MariaDB, is killed just then."""
+    def _is_forgotten(self, told: Told, run: Run) -> bool:
+        """Whether one that has run may be told as lost. With claims, one that has noted no end by
+        then: it was killed, or it still ran when Slurm had started it again. Without them only
+        Slurm knows how it has ended, and what slurmdbd has taken is gone if it, or its MariaDB, is
+        killed just then."""
         if self._site.claims:
-            return self._crashed and not run.is_whole
+            return self._crashed and not (run.is_whole and max(run.ends) < told.stop)
         kills = self._faults.kinds
         return self._crashed or kills["kill mariadbd"] + kills["kill slurmdbd"] > 0
+
+    def _ran_out(self, posted: Posted, index: int, run: Run) -> bool:
+        """Whether it was killed for its memory: it needs more than it had, and has not come to its
+        end."""
+        return bool(run.starts) and not run.is_whole and posted.needs.get(index, 0) > run.memory
 
     def _can_end(self, posted: Posted, index: int, code: int) -> bool:
         return code == posted.codes[index] or (code == 0 and index in posted.heals)

@@ -20,7 +20,7 @@ from slurmbatch.errors import SlurmbatchError
 from slurmbatch.model import JobReport
 from slurmbatch.slurm.port import SlurmPort
 from slurmbatch.states import ENDS
-from slurmbatch.store import Store
+from slurmbatch.store import Store, changes, policy
 from slurmbatch.store.database import Database
 from tests.chaos.points import Gun, Trigger, Watched
 
@@ -65,6 +65,8 @@ def main() -> int:
     parser.add_argument("--hide-ended", action="store_true")
     options = parser.parse_args()
     trigger = Trigger(Gun(options.gun))
+    # Inside of the transaction in which an end is written.
+    vars(changes)["policy"] = Watched("policy", policy, trigger)
 
     def store(settings: Settings) -> Store:
         made = Store(KillableDatabase(settings.store.path, trigger))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 NEVER = float("inf")
+# MiB that a job has, and may have at most, by the tool that all batches are of.
+MEMORY, MAX_MEMORY = 16, 64
 
 
 def class_of(told: Mapping[str, Any]) -> str:
@@ -72,11 +74,28 @@ class Again:
         return {**body, "params": {"reason": self.reason} if self.reason else {}}
 
 
+@dataclass(frozen=True)
+class Policy:
+    """By which a batch's jobs are run again by themselves."""
+
+    max_attempts: int
+    memory_factor: int
+    node_failures: bool = False
+
+    def more_than(self, memory: int) -> int:
+        """What a job has in the attempt after one with so much; the same: there is none."""
+        return min(MAX_MEMORY, memory * self.memory_factor)
+
+    def body(self) -> dict[str, Any]:
+        return asdict(self)
+
+
 @dataclass
 class Posted:
     """A batch as its user knows it. Times are seconds since the epoch.
 
-    A job fails with its code in so many of its runs as `heals` says, and then succeeds.
+    A job fails with its code in so many of its runs as `heals` says, and then succeeds. With less
+    memory than it `needs` (MiB) Slurm kills it.
     """
 
     label: str
@@ -88,6 +107,8 @@ class Posted:
     waits: tuple[Wait, ...] = ()
     canary: int = 0
     max_parallel: int | None = None
+    policy: Policy | None = None
+    needs: dict[int, int] = field(default_factory=dict)
     asked_at: float = NEVER
     batch_id: str = ""
     acknowledged_at: float = NEVER
@@ -121,12 +142,14 @@ class Posted:
         return any(each.parent.delete_asked_at < NEVER for each in self.waits)
 
     def body(self) -> dict[str, Any]:
-        jobs = [
+        jobs: list[dict[str, Any]] = [
             {"job": index, "nap": nap, "code": code}
             for index, (nap, code) in enumerate(zip(self.naps, self.codes, strict=True))
         ]
         for index, runs in self.heals.items():
             jobs[index]["fails"] = runs
+        for index, memory in self.needs.items():
+            jobs[index]["needs"] = memory
         slurm = {"partition": "nowhere"} if self.refused else {}
         body: dict[str, Any] = {
             "tool_id": "trace", "name": self.label, "fixed_args": {"label": self.label},
@@ -138,6 +161,8 @@ class Posted:
             body["canary"] = self.canary
         if self.max_parallel:
             body["max_parallel"] = self.max_parallel
+        if self.policy:
+            body["retry"] = self.policy.body()
         return body
 
 

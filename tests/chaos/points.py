@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 ITSELF = 0
-# Called in every tick, and only now and then with anything to do.
-_IDLE_ARGUMENT = frozenset({"arrays.apply"})
-_IDLE_RESULT = frozenset({"graves.purge"})
+# Called in every tick, and only now and then with anything to do: which argument tells, or that the
+# result does.
+_IDLE_ARGUMENT = {"arrays.apply": 0, "policy.apply": 1}
+_IDLE_RESULT = frozenset({"graves.purge", "policy.due"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +106,14 @@ class Watched:
 
     def _wrap(self, call: str, method: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(*args: Any, **kwargs: Any) -> Any:
-            idle = call in _IDLE_ARGUMENT and not args[0]
+            idle = call in _IDLE_ARGUMENT and not args[_IDLE_ARGUMENT[call]]
             if not idle:
                 self._trigger.hit(f"{call}:before")
             result = method(*args, **kwargs)
             if not idle and not (call in _IDLE_RESULT and not result):
                 self._trigger.hit(f"{call}:after")
+            if call == "arrays.apply" and result.again:
+                self._trigger.hit("policy.commit:after")
             return result
 
         return wrapped

@@ -14,7 +14,9 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
+from tests.chaos.attempts import RAN
 from tests.chaos.ledger import NEVER, Again, Posted, Wait, class_of, kind_of
+from tests.chaos.policies import failed_with_its_node, had_more, misled
 from tests.chaos.traces import Run, Trace
 
 # Seconds that a slurmctld which is killed forgets: it saves what it knows every five, and scenarios
@@ -50,12 +52,22 @@ class Case:
                 yield index, job["reason"]
 
     def has_fallen_short(self, index: int) -> bool:
-        """Whether the job has ever not succeeded, so that others may have failed for it."""
-        runs = self.traces[index].runs
+        """Whether the job has ever not succeeded, so that others may have failed for it. One that
+        a policy runs again has not failed in between."""
+        every = self.traces[index].runs
+        runs = [run for run, after in zip(every, [*every, None][1:], strict=True)
+                if after is None or not self.leads_on(index, run, after)]  # fmt: skip
         if self.told is None or self.told[index]["status"] != "SUCCEEDED":
             return True
         return any(not run.is_whole or any(run.codes) for run in runs) or any(
             index in each.jobs for each in self.retries
+        )
+
+    def leads_on(self, index: int, before: Run, after: Run) -> bool:
+        """Whether the batch's policy has led from one run to the next."""
+        job = None if self.told is None else self.told[index]
+        return had_more(self.posted.policy, before, after) or (
+            before.memory == after.memory and failed_with_its_node(self.posted, job, before)
         )
 
 
@@ -74,6 +86,7 @@ def broken(cases: Mapping[str, Case], crashes: Sequence[float] = ()) -> Iterator
         yield from canaries(case)
         yield from throttle(case, is_forgotten)
         yield from again(case)
+        yield from policy(case)
 
 
 # --- depends_on ---------------------------------------------------------------------------------
@@ -196,17 +209,21 @@ def throttle(case: Case, is_forgotten: Callable[[Run], bool]) -> Iterator[str]:
 
 
 def again(case: Case) -> Iterator[str]:
-    """A job runs again only where that was asked for, and then it does, or its end says why not."""
+    """A job runs again only where that was asked for, or by a policy. What was asked for is done,
+    or its end says why not."""
     for index, trace in enumerate(case.traces):
+        n_by_policy = 0
         for before, after in pairwise(trace.runs):
             asked = any(
                 each.asked_at <= after.begins and each.answered_at >= before.begins
                 and each.selects(index) for each in case.retries
             )  # fmt: skip
-            if not asked:
+            by_policy = case.leads_on(index, before, after)
+            n_by_policy += by_policy
+            if not asked and not by_policy:
                 yield f"{case.label(index)}: ran again unasked: {before}; then {after}"
         n_retries = sum(each.selects(index) for each in case.retries)
-        if len(trace.runs) > 1 + n_retries:
+        if len(trace.runs) - n_by_policy > 1 + n_retries:
             yield f"{case.label(index)}: ran {len(trace.runs)} times, with {n_retries} retries"
         yield from _not_carried_out(case, index, trace)
 
@@ -230,11 +247,33 @@ def _not_carried_out(case: Case, index: int, trace: Trace) -> Iterator[str]:
 def _was_lost(case: Case, index: int) -> bool:
     """Whether it is told that a run of it came to nothing, for what Slurm did."""
     before = case.told[index].get("attempts", ()) if case.told is not None else ()
-    return any(class_of(attempt) not in ("EXIT", "OK") for attempt in before)
+    return any(class_of(attempt) not in RAN for attempt in before)
 
 
 def _has_ended_since(job: Mapping[str, Any], since: float) -> bool:
     """Without having run: with a word of its own, and at a time. Whole seconds are told of that."""
-    if job["status"] != "FAILED" or class_of(job) == "EXIT" or not job["stop_time"]:
+    if job["status"] != "FAILED" or class_of(job) in RAN or not job["stop_time"]:
         return False
     return datetime.fromisoformat(job["stop_time"]).timestamp() >= math.floor(since)
+
+
+# --- retry policies -----------------------------------------------------------------------------
+
+
+def policy(case: Case) -> Iterator[str]:
+    """A job runs as often as its batch's policy says, with the memory that it says, by its trace
+    and by what is told."""
+    if case.posted.policy is None:
+        return
+    most = case.posted.policy.max_attempts
+    for index, trace in enumerate(case.traces):
+        in_a_row = 1
+        for before, after in pairwise(trace.runs):
+            asked = any(each.asked_at <= after.begins and each.selects(index)
+                        and each.answered_at >= before.begins for each in case.retries)  # fmt: skip
+            in_a_row = 1 if asked else in_a_row + (after.memory > before.memory)
+            if in_a_row > most:
+                yield f"{case.label(index)}: ran {in_a_row} times by a policy of at most {most}"
+    for index, job in enumerate(case.told or ()):
+        for wrong in misled(case.posted, index, job, case.retries):
+            yield f"{case.label(index)}: {wrong}"

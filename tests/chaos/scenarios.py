@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.chaos.clients import User
 from tests.chaos.faults import Faults
-from tests.chaos.ledger import Ledger, Posted, Wait
+from tests.chaos.ledger import MAX_MEMORY, MEMORY, Ledger, Policy, Posted, Wait
 from tests.chaos.points import ITSELF, Plan
 from tests.chaos.site import MAX_ARRAY_SIZE, Site
 
@@ -38,13 +38,16 @@ BY_A_DELETE = _both("batches.delete", "graves.purge")
 BY_A_GATE = _both("gates.keep", "gates.met", "gates.open", "gates.settle")
 BY_A_RETRY = _both("retries.retry")
 BY_A_THROTTLE = _both("slurm.throttle", "throttles.told")
+# In the transaction that writes an end and what a policy makes of it, and after its commit.
+AT_ITS_COMMIT = ("policy.apply:after", "policy.commit:after")
+BY_A_POLICY = ("policy.due:after", "policy.apply:before", *AT_ITS_COMMIT)
 # Only where Slurm has forgotten something.
 BY_A_CRASH = _both("arrays.submit_again", "arrays.submit_part_again", "arrays.held_again")
 
 GENTLE = (*BY_A_BATCH, *BY_ACCOUNTING, *BY_NO_REPLY, *BY_A_REFUSAL, *BY_A_CANCEL, *BY_A_DELETE)
 
-# Where batches wait for others, are run again, or have a throttle.
-NOT_PLAIN = (*BY_A_GATE, *BY_A_RETRY, *BY_A_THROTTLE)
+# Where batches wait for others, are run again, or have a throttle or a policy.
+NOT_PLAIN = (*BY_A_GATE, *BY_A_RETRY, *BY_A_THROTTLE, *BY_A_POLICY)
 
 
 class Range:
@@ -90,6 +93,21 @@ class Range:
         self._faults.count(f"sbatch {what}")
         return not self._site.is_ordered
 
+    def fail_a_node(self, point: str) -> bool:
+        """Has the node of a job fail whose policy runs it again for that, and the daemon shot when
+        it does so; False where it did not. Nothing else may be in Slurm meanwhile."""
+        user = self._next_user()
+        posted = self._new(user, nap=12.0, n_jobs=1)
+        posted.policy = Policy(2, 2, node_failures=True)
+        user.post(posted)
+        node = self._node_of(user, posted)
+        self._load(point, None)
+        if node:
+            self._faults.fail_node(node)
+        done = self._wait_shot(point)
+        self._site.start()
+        return done
+
     def finish(self) -> None:
         """Waits for what is still being asked."""
         for thread in self._threads:
@@ -122,6 +140,10 @@ class Range:
             wide = self._new(user, nap=1.5, n_jobs=most + 5)
             wide.max_parallel = most + 2
             return lambda: user.post(wide)
+        if point in BY_A_POLICY:
+            hungry = self._new(user)
+            hungry.policy, hungry.needs = Policy(3, 2), {0: 2 * MEMORY, 1: MAX_MEMORY}
+            return lambda: user.post(hungry)
         return lambda: user.post(self._new(user))
 
     def _before_a_gate(self, user: User) -> Callable[[], object]:
@@ -129,6 +151,17 @@ class Range:
         child.waits = (Wait(parent, "afterany"),)
         user.post(parent)
         return lambda: user.post(child)
+
+    def _node_of(self, user: User, posted: Posted) -> str:
+        """Where its only job runs; empty where it does not begin to."""
+        path = f"/batches/{posted.batch_id}/jobs/{posted.batch_id}-0"
+        deadline = time.monotonic() + self._patience
+        while time.monotonic() < deadline:
+            answer = user.look(path)
+            if answer is not None and answer.json()[0]["status"] == "RUNNING":
+                return str(answer.json()[0]["node_list"])
+            time.sleep(0.2)
+        return ""
 
     def _wait_ended(self, user: User, posted: Posted) -> None:
         deadline = time.monotonic() + self._patience

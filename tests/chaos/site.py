@@ -22,10 +22,16 @@ from slurmbatch.cli import main as command
 from slurmbatch.sandbox import Sandbox
 from slurmbatch.sandbox.processes import MARK
 from slurmbatch.sandbox.programs import search_path
+from tests.chaos.ledger import MAX_MEMORY, MEMORY
 from tests.chaos.points import Gun
 
 # In so many of its runs a job fails that never heals.
 ALWAYS = 1_000_000
+# A job that has too little memory holds it for so long, unless Slurm kills it before: that may take
+# an outage of slurmctld, which slurmstepd has to ask.
+UNTIL_KILLED = 30
+# MiB that shells, awk and sleep take beside what a job holds: 14 to 20, and some room.
+OWN = 24
 REPOSITORY = Path(__file__).resolve().parents[2]
 MAX_ARRAY_SIZE = 21
 # MessageTimeout: how long Slurm's commands wait for an answer. SlurmdTimeout: longer than any of
@@ -36,23 +42,32 @@ TOOL = """\
 description = "Leaves a line when it starts and one when it ends."
 script = '''
 #!/bin/bash
-say() {{ printf '%s %s %s %s %s %s\\n' "$1" "$label-$job" "$EPOCHREALTIME" "$SLURM_ARRAY_JOB_ID" \
-"$SLURM_JOB_NAME" "$code" >> {trace}; }}
+say() {{ printf '%s %s %s %s %s %s %s\\n' "$1" "$label-$job" "$EPOCHREALTIME" \
+"$SLURM_ARRAY_JOB_ID" "$SLURM_JOB_NAME" "$code" "$SLURM_MEM_PER_NODE" >> {trace}; }}
 say start
 if [ "$fails" -lt {always} ]; then  # the runs so far, this one among them
     [ "$(grep -c "^start $label-$job " {trace})" -gt "$fails" ] && code=0
+fi
+if [ "$needs" -gt 0 ]; then
+    hold=1.5  # for somebody who looks once a second
+    [ "$needs" -gt "$SLURM_MEM_PER_NODE" ] && hold={until_killed}
+    awk -v mib="$((needs - {own}))" -v hold="$hold" 'BEGIN {{
+        s = "x"; while (length(s) < 1048576) s = s s
+        for (i = 0; i < mib; i++) held[i] = s i
+        exit system("exec sleep " hold) }}' || exit
 fi
 sleep "$nap"
 say end
 exit "$code"
 '''
-hardware = {{cpu = 1, memory = 16}}
+hardware = {{cpu = 1, memory = {memory}, max_memory = {max_memory}}}
 parameters = [
     {{name = "label", type = "string", required = true}},
     {{name = "job", type = "integer", required = true}},
     {{name = "nap", type = "number", default = 0}},
     {{name = "code", type = "integer", default = 0}},
     {{name = "fails", type = "integer", default = {always}}},
+    {{name = "needs", type = "integer", default = 0}},
 ]
 """
 
@@ -132,7 +147,10 @@ class Site:
             (self.root / name).mkdir(mode=0o700, parents=True)
         self.gun = Gun(self.root)
         self.trace.touch()
-        (self.root / "tools/trace.toml").write_text(TOOL.format(trace=self.trace, always=ALWAYS))
+        (self.root / "tools/trace.toml").write_text(
+            TOOL.format(trace=self.trace, always=ALWAYS, until_killed=UNTIL_KILLED, own=OWN,
+                        memory=MEMORY, max_memory=MAX_MEMORY)
+        )  # fmt: skip
         claims = f'claims_dir = "{self.root}/claims"' if self.claims else ""
         self.config.write_text(
             SETTINGS.format(root=self.root, port=self.box.plan.http_port, claims=claims,

@@ -12,13 +12,15 @@ from tests.chaos.ledger import NEVER
 @dataclass
 class Run:
     """One job under one array's name: times of its starts and ends, with which codes it ended, and
-    as which of Slurm's arrays it ran. All is well where there is one of each."""
+    as which of Slurm's arrays and with how much memory (MiB; 0: not noted) it ran. All is well
+    where there is one of each."""
 
     tag: str = ""
     starts: list[float] = field(default_factory=list)
     ends: list[float] = field(default_factory=list)
     codes: list[int] = field(default_factory=list)
     ids: set[str] = field(default_factory=set)
+    memory: int = 0
 
     @property
     def begins(self) -> float:
@@ -29,7 +31,9 @@ class Run:
         return bool(self.starts) and len(self.ends) == len(self.starts)
 
     def __str__(self) -> str:
-        return f"{len(self.starts)} starts, {len(self.ends)} ends as {self.tag} {sorted(self.ids)}"
+        memory = f", {self.memory} MiB" if self.memory else ""
+        ran = f"{len(self.starts)} starts, {len(self.ends)} ends"
+        return f"{ran} as {self.tag} {sorted(self.ids)}{memory}"
 
 
 @dataclass
@@ -57,9 +61,10 @@ class Trace:
 def read_traces(lines: Iterable[str]) -> dict[str, Trace]:
     traces: dict[str, Trace] = defaultdict(Trace)
     for line in lines:
-        what, label, at, array_id, tag, code = line.split()
+        what, label, at, array_id, tag, code, *memory = line.split()
         run = traces[label].by_tag.setdefault(tag, Run(tag))
         run.ids.add(array_id)
+        run.memory = int(memory[0]) if memory else 0
         if what == "start":
             run.starts.append(float(at))
         else:

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from tests.chaos.crowd import Crowd, Habits
-from tests.chaos.ledger import NEVER, Cancel, Ledger, Posted
+from tests.chaos.ledger import MAX_MEMORY, MEMORY, NEVER, Cancel, Ledger, Posted
 
-ALL = Habits(depends=0.5, canaries=0.5, throttles=0.5, retries=0.5)
+ALL = Habits(depends=0.5, canaries=0.5, throttles=0.5, retries=0.5, policies=0.5)
 SITE = cast(Any, SimpleNamespace(users=("alice",), url="http://x", keys={"alice": "k"}))
 
 
@@ -44,7 +44,7 @@ def test_batches_are_of_every_kind() -> None:
     parents = [wait.parent for each in batches for wait in each.waits]
     assert any(each.cancels for each in parents)
     assert any(each.delete_asked_at < NEVER for each in parents)
-    for kind in ("canary", "max_parallel", "heals", "waits"):
+    for kind in ("canary", "max_parallel", "heals", "waits", "policy"):
         n_such = sum(bool(getattr(each, kind)) for each in batches)
         assert 0 < n_such < len(batches), kind
 
@@ -60,6 +60,24 @@ def test_they_are_such_as_the_service_takes() -> None:
         assert len(set(named)) == len(named)
         heals = {job["job"] for job in body["variable_args"] if "fails" in job}
         assert heals == set(each.heals)
+
+
+def test_of_those_with_a_policy_some_jobs_need_more_than_they_have_at_first() -> None:
+    policies = [(each.policy, each.needs) for each in made("1") if each.policy is not None]
+    for policy, needs in policies:
+        assert needs and all(memory > MEMORY for memory in needs.values())
+        assert policy.more_than(MEMORY) > MEMORY
+    every = {memory for _, needs in policies for memory in needs.values()}
+    assert any(memory > MAX_MEMORY for memory in every)
+    assert any(memory <= MAX_MEMORY for memory in every)
+    assert {policy.node_failures for policy, _ in policies} == {True, False}
+    without = [each for each in made("1") if each.policy is None]
+    assert without and not any(each.needs for each in without)
+    for each in made("1"):
+        body = each.body()
+        assert ("retry" in body) == (each.policy is not None)
+        told = {job["job"]: job["needs"] for job in body["variable_args"] if "needs" in job}
+        assert told == each.needs
 
 
 def test_plain_ones_are_plain() -> None:

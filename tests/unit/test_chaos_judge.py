@@ -13,7 +13,7 @@ import pytest
 
 from tests.chaos.faults import Faults
 from tests.chaos.judge import Judge, Verdict
-from tests.chaos.ledger import Again, Cancel, Ledger, Posted
+from tests.chaos.ledger import Again, Cancel, Ledger, Policy, Posted
 from tests.chaos.watch import Watcher
 
 EXIT, OK = "EXIT: ended with exit code 7 (FAILED)", "OK: exit code 0"
@@ -48,6 +48,14 @@ def told(status: str, reason: str, attempts: Sequence[dict[str, Any]] | None = N
 FIRST = {"attempt": 1, "reason": EXIT, "exit_code": 7, "slurm_job_id": "100_1"}
 BOTH = ["start b-0 1.0 100 t0 7", "end b-0 2.0 100 t0 7", "start b-0 5.0 101 t1 7",
         "end b-0 6.0 101 t1 0"]  # fmt: skip
+
+# With 16 MiB, of which it was killed, and then with 32.
+RAN_OUT = {"attempt": 1, "reason": "MEMORY: used more than the 16 MiB it asked for", "memory": 16,
+           "exit_code": None, "slurm_job_id": "100_1", "slurm_state": "OUT_OF_MEMORY",
+           "stop_time": "1970-01-01T00:00:02Z"}  # fmt: skip
+GROWN = told("SUCCEEDED", OK, [RAN_OUT], hardware={"memory": 32}, slurm_state="COMPLETED")
+NODE_DOWN = ("fail a node",)
+HUNGRY = ["start b-0 1.0 100 t0 7 16", "start b-0 5.0 101 t1 7 32", "end b-0 6.0 101 t1 0 32"]
 
 
 def batch(**more: Any) -> Posted:
@@ -161,6 +169,66 @@ class TestJudge:
         assert not found.failures and len(found.said_lost) == 1
         assert self.verdict(batch(), job, BOTH[:2], crashed=True).disagreements
 
+    def hungry(self, job: dict[str, Any], trace: Sequence[str] = (), **more: Any) -> Verdict:
+        """A job that needs 32 MiB, with a policy."""
+        needs = {"policy": Policy(2, 2), "needs": {0: 32}, **more}
+        return self.verdict(batch(**needs), job, trace or HUNGRY)
+
+    def test_a_job_that_its_policy_runs_again_is_judged_by_each_of_its_runs(self) -> None:
+        found = self.hungry(GROWN)
+        assert not found.failures
+        assert (found.attempts, found.statuses) == ({"MEMORY": 1}, {"SUCCEEDED": 1})
+        assert self.hungry(GROWN, policy=None).twice
+
+    def test_out_of_memory_means_killed_with_less_than_it_needs(self) -> None:
+        ended = [HUNGRY[0], "end b-0 2.0 100 t0 0 16", *HUNGRY[1:]]
+        assert self.hungry(GROWN, ended).disagreements
+        assert self.hungry(GROWN, needs={}).disagreements
+        assert self.hungry(GROWN, HUNGRY[1:]).lost
+
+    def test_a_node_that_has_failed_is_a_reason_for_another_attempt(self) -> None:
+        first = {**RAN_OUT, "reason": "NODE: node1 failed (NODE_FAIL)", "slurm_state": "NODE_FAIL"}
+        job = {**GROWN, "attempts": [first], "hardware": {"memory": 16}}
+        trace = [each.replace(" 32", " 16") for each in HUNGRY]
+        by_node: dict[str, Any] = {"policy": Policy(2, 2, node_failures=True), "struck": NODE_DOWN}
+        assert not self.node_failed(job, trace, **by_node).failures
+        assert self.node_failed(job, trace, **{**by_node, "struck": ()}).disagreements
+        assert self.node_failed(job, trace, **{**by_node, "policy": Policy(2, 2)}).failures
+        ended = [trace[0], "end b-0 2.0 100 t0 7 16", *trace[1:]]
+        assert self.node_failed(job, ended, **by_node).disagreements
+        last = told("FAILED", "NODE: x (NODE_FAIL)", [], hardware={"memory": 16},
+                    slurm_state="NODE_FAIL", slurm_job_id="100_1")  # fmt: skip
+        assert self.node_failed(last, trace[:1], **by_node).disagreements
+
+    def node_failed(
+        self, job: dict[str, Any], trace: Sequence[str], policy: Policy, struck: Sequence[str]
+    ) -> Verdict:
+        return self.verdict(batch(policy=policy), job, trace, struck=struck)
+
+    def test_the_memory_that_is_told_is_what_it_had(self) -> None:
+        for line in range(2):
+            other = [each.replace(" 16", " 20") if number == line else each.replace(" 32", " 40")
+                     for number, each in enumerate(HUNGRY)]  # fmt: skip
+            assert self.hungry(GROWN, other).disagreements
+
+    def test_the_numbers_of_a_policy_s_attempts_have_no_gaps_either(self) -> None:
+        assert self.hungry({**GROWN, "attempt": 3}).disagreements
+        twice = {**RAN_OUT, "attempt": 2}
+        assert self.hungry({**GROWN, "attempts": [twice], "attempt": 3}).disagreements
+
+    def test_a_run_that_a_policy_s_attempts_do_not_tell_of_is_wrong(self) -> None:
+        found = self.hungry({**GROWN, "attempts": [], "attempt": 1})
+        assert any("no attempt" in each for each in found.wrong)
+
+    def test_an_attempt_of_a_policy_does_not_run_twice(self) -> None:
+        again = [*HUNGRY, "start b-0 7.0 101 t1 7 32", "end b-0 8.0 101 t1 0 32"]
+        assert len(self.hungry(GROWN, again).twice) == 1
+
+    def test_what_the_rules_find_of_a_policy_is_wrong(self) -> None:
+        more = {**GROWN, "hardware": {"memory": 64}}
+        found = self.hungry(more, [each.replace(" 32", " 64") for each in HUNGRY])
+        assert any("should have" in each for each in found.wrong)
+
     def test_without_claims_slurm_may_run_the_same_submission_again(self) -> None:
         again = [*BOTH[:2], "start b-0 5.0 100 t0 7", "end b-0 6.0 100 t0 7"]
         other = [*BOTH[:2], "start b-0 5.0 101 t0 7", "end b-0 6.0 101 t0 7"]
@@ -170,6 +238,14 @@ class TestJudge:
         found = self.verdict(batch(), job, again)
         assert not found.failures and len(found.rerun_by_slurm) == 1
         assert self.verdict(batch(), job, other).twice
+
+    def test_what_still_ran_when_slurm_had_started_it_again_is_lost_by_a_crash(self) -> None:
+        words = "Slurm lost sight of its first run and started it again; it was not run twice"
+        job = told("FAILED", f"LOST: {words} (FAILED)")
+        for end, n_wrong in (("58.5", 1), ("59.5", 0)):
+            trace = [BOTH[0], f"end b-0 {end} 100 t0 7"]
+            assert len(self.verdict(batch(), job, trace, crashed=True).disagreements) == n_wrong
+            assert self.verdict(batch(), job, trace).disagreements
 
     def test_without_claims_an_end_is_lost_with_slurm_s_accounting(self) -> None:
         lost = told("FAILED", "LOST: Slurm no longer knows this job and has no record of its end")
