@@ -136,8 +136,6 @@ class CommandSlurm:
         answer = self._run("scontrol", "release", str(slurm_job_id))
         # An error that slurmctld answers with (ended, unknown, cannot run just now) is no concern
         # here: whether the array is still held is for the next look to say.
-        if quirks.NOT_THIS_JOB.search(answer.complaint):
-            return  # of this one job; as an outage it would keep all others waiting
         if answer.code and quirks.NO_ANSWER.search(answer.complaint):
             raise SlurmUnreachable(f"scontrol: {answer.complaint}")
 

@@ -69,10 +69,6 @@ NO_ANSWER = re.compile(
     r"|credential|not responding|message (?:receive|send) failure"
 )
 
-# What scontrol makes of slurmctld's answer on one job that has no number of slurmdbd's yet ("the
-# DB index is being set, try again in a bit"); after many outages it may never come.
-NOT_THIS_JOB = re.compile(r"Unexpected message received for job \d")
-
 # Words of sudo's, after which nothing was run.
 REFUSED_BY_SUDO = re.compile(
     r"sudo: (?:a password is required|unknown user|no valid sudoers)|is not allowed to execute"

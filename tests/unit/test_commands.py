@@ -557,18 +557,6 @@ def test_an_answered_error_of_an_act_is_an_answer(
     slurm.cancel(7)
 
 
-def test_a_release_that_slurmctld_cannot_make_just_now_is_no_outage(
-    commands: Commands, slurm: CommandSlurm
-) -> None:
-    """Seen for ten minutes of one job after a crash, while all others could be handed over."""
-    words = "Unexpected message received"
-    commands.answers("scontrol", f"echo '{words} for job 7' >&2; echo '{words}' >&2; exit 1")
-    slurm.release(7)
-    commands.answers("scontrol", f"echo 'slurm_update error: {words}' >&2; exit 1")
-    with pytest.raises(SlurmUnreachable, match=words):
-        slurm.release(7)
-
-
 @pytest.mark.parametrize(
     "words", ["Unable to contact slurm controller", "Socket timed out on send/recv operation"]
 )
