@@ -58,6 +58,7 @@ function Counts({ counts, only }) {
 
 function About({ batch, now }) {
   const { hardware, slurm } = batch;
+  const rerun = again(batch.retry);
   return html`<${Facts} of=${[
     ["Batch", html`<code>${batch.batch_id}</code>`],
     ["Tool", batch.tool_id],
@@ -73,7 +74,7 @@ function About({ batch, now }) {
     slurm.account && ["Account", slurm.account],
     slurm.qos && ["QOS", slurm.qos],
     batch.max_parallel !== null && ["At once", `${number(batch.max_parallel)} at most`],
-    again(batch.retry) && ["Run again", again(batch.retry)],
+    rerun && ["Run again", rerun],
     batch.canary > 0 && ["First", `${number(batch.canary)}, the others if they succeed`],
     batch.depends_on.length > 0 && ["After", html`${batch.depends_on.map((each, at) => html`${at ? ", " : ""}
       <a key=${each.batch_id} href=${link(["batches", each.batch_id])}>${each.batch_id}</a> (${each.type})`)}`],

@@ -2,7 +2,7 @@
 import { Field, Figure } from "./fields.js";
 import { html } from "./html.js";
 import { number } from "./format.js";
-import { Mistake, given, value } from "./sweep.js";
+import { Mistake, given } from "./sweep.js";
 import { useState } from "./preact-hooks.js";
 
 const TYPES = ["afterok", "afterany", "aftercorr"];
@@ -16,21 +16,20 @@ export function initialCourse(query) {
   };
 }
 
-// What stands in its fields, as part of a body. `tried` reads a field, and keeps a mistake of it.
-export function course(form, tried) {
-  const read = (text, where, type) =>
-    (text.trim() === "" ? undefined : tried(where, () => value({ type }, text.trim())));
+// What stands in its fields, as part of a body. `tried` reads a field, and keeps a mistake of it;
+// `figure` so a number, if there is one.
+export function course(form, tried, figure) {
   const retry = given({
-    max_attempts: read(form.max_attempts, "/retry/max_attempts", "integer"),
-    memory_factor: read(form.memory_factor, "/retry/memory_factor", "number"),
-    time_factor: read(form.time_factor, "/retry/time_factor", "number"),
+    max_attempts: figure("/retry/max_attempts", form.max_attempts),
+    memory_factor: figure("/retry/memory_factor", form.memory_factor, "number"),
+    time_factor: figure("/retry/time_factor", form.time_factor, "number"),
     node_failures: YES_OR_NO[form.node_failures],
   });
   const parents = tried("/depends_on", () => dependencies(form.depends_on)) ?? [];
   const url = form.notify.trim();
   return given({
-    max_parallel: read(form.max_parallel, "/max_parallel", "integer"),
-    canary: read(form.canary, "/canary", "integer"),
+    max_parallel: figure("/max_parallel", form.max_parallel),
+    canary: figure("/canary", form.canary),
     depends_on: parents.length ? parents : undefined,
     retry: Object.keys(retry).length ? retry : undefined,
     notify: url ? { url, on: form.first_failure ? ["finished", "first_failure"] : ["finished"] } : undefined,

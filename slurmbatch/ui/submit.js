@@ -64,16 +64,16 @@ export function body(tool, form) {
     else if (text !== "") fixed[name] = tried(`/args/${name}`, () => value(parameter, text));
     else if (parameter.required) mistakes[`/args/${name}`] = "A value is needed.";
   }
-  const whole = (where, text) => (text === "" ? undefined : tried(where, () => value({ type: "integer" }, String(text))));
+  const figure = (where, text, type = "integer") => (text === "" ? undefined : tried(where, () => value({ type }, String(text))));
   const rows = tried("", () => product(axes)) ?? [];
   const slurm = given({ partition: form.partition, account: form.account, qos: form.qos,
-    time_limit: whole("/slurm/time_limit", form.time_limit), gpus: whole("/slurm/gpus", form.gpus) });
+    time_limit: figure("/slurm/time_limit", form.time_limit), gpus: figure("/slurm/gpus", form.gpus) });
   const made = {
     tool_id: tool.id, name: form.name, fixed_args: fixed, variable_args: rows,
-    hardware: given({ cpu: whole("/hardware/cpu", form.cpu), memory: whole("/hardware/memory", form.memory),
+    hardware: given({ cpu: figure("/hardware/cpu", form.cpu), memory: figure("/hardware/memory", form.memory),
       filesystems: form.filesystems }),
     ...(Object.keys(slurm).length ? { slurm } : {}),
-    ...course(form, tried),
+    ...course(form, tried, figure),
   };
   return { made, mistakes };
 }

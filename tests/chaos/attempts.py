@@ -17,17 +17,22 @@ RAN = ("EXIT", "OK", "MEMORY")
 
 @dataclass(frozen=True)
 class Told:
-    """One attempt, as it is told. `kind`: its class where it has failed, else its status."""
+    """One attempt, as it is told. `kind`: its class where it has failed, else its status. `memory`:
+    0 where it is not told; `stop`: in whole seconds."""
 
     number: int
     status: str
     kind: str
     reason: str
     exit_code: int | None
+    slurm_state: str
     slurm_array: str
     is_last: bool
-    memory: int | None = None
-    stop: float = NEVER
+    memory: int
+    stop: float
+
+    def __str__(self) -> str:
+        return f"attempt {self.number} ({self.kind} with {self.memory} MiB)"
 
 
 def told_of(posted: Posted, user: User) -> Sequence[Mapping[str, Any]] | None:
@@ -53,8 +58,7 @@ def matched(job: Mapping[str, Any], trace: Trace) -> tuple[list[tuple[Told, Run]
     runs, pairs = trace.runs, []
     if "attempts" not in job:
         return [(_told(job, is_last=True), runs.pop() if runs else Run())], runs
-    for told in [_told(job, is_last=True),
-                 *(_told(each, is_last=False) for each in reversed(job["attempts"]))]:  # fmt: skip
+    for told in reversed(every(job)):
         run = next((each for each in reversed(runs) if told.slurm_array in each.ids), None)
         if run is not None:
             runs.remove(run)
@@ -63,11 +67,18 @@ def matched(job: Mapping[str, Any], trace: Trace) -> tuple[list[tuple[Told, Run]
     return pairs, runs
 
 
+def every(job: Mapping[str, Any]) -> list[Told]:
+    """All attempts of a job that is told with them, the present one at the end."""
+    before = [_told(each, is_last=False) for each in job["attempts"]]
+    return [*before, _told(job, is_last=True)]
+
+
 def _told(job: Mapping[str, Any], *, is_last: bool) -> Told:
     whole = job if is_last else {**job, "status": "FAILED"}
-    memory = job.get("hardware", {}).get("memory") if is_last else job.get("memory")
+    memory = (job.get("hardware", {}) if is_last else job).get("memory", 0)
     stop = datetime.fromisoformat(job["stop_time"]).timestamp() if job.get("stop_time") else NEVER
     return Told(
         job.get("attempt", 1), whole["status"], kind_of(whole), job["reason"], job["exit_code"],
-        job.get("slurm_job_id", "").partition("_")[0], is_last, memory, stop,
+        job.get("slurm_state", ""), job.get("slurm_job_id", "").partition("_")[0], is_last, memory,
+        stop,
     )  # fmt: skip

@@ -163,7 +163,7 @@ class Judge:
             self._verdict.said_lost.append(text)
         if posted.policy is not None and not told.is_last:
             self._verdict.attempts[told.kind] += 1
-        if run.memory and told.memory not in (None, run.memory):
+        if run.memory and told.memory not in (0, run.memory):
             self._verdict.disagreements.append(f"{text}, told with {told.memory} MiB")
         if self._failed_with_its_node(posted, told, run):
             return

@@ -8,46 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
 from slurmbatch.store.policy import FREE_AT_MOST
-from tests.chaos.ledger import NEVER, Again, Policy, Posted, kind_of
+from tests.chaos.attempts import Told, every
+from tests.chaos.ledger import NEVER, Again, Policy, Posted
 from tests.chaos.traces import Run
 
 _OF_THE_NODE = frozenset({("NODE", "NODE_FAIL"), ("NODE", "BOOT_FAIL"), ("PREEMPTED", "PREEMPTED")})
 
 
-@dataclass(frozen=True)
-class Step:
-    """One attempt, as it is told. `stop`: in whole seconds, 0 where it is not known."""
-
-    number: int
-    kind: str
-    slurm_state: str
-    memory: int
-    array: str
-    stop: float
-
-    @property
-    def is_of_the_node(self) -> bool:
-        return (self.kind, self.slurm_state) in _OF_THE_NODE
-
-    def __str__(self) -> str:
-        return f"attempt {self.number} ({self.kind} with {self.memory} MiB)"
-
-
-def steps_of(job: Mapping[str, Any]) -> list[Step]:
-    """All of its attempts, the present one at the end."""
-    before = [_step({**each, "status": "FAILED"}, each["memory"]) for each in job["attempts"]]
-    return [*before, _step(job, job["hardware"]["memory"])]
-
-
-def _step(told: Mapping[str, Any], memory: int) -> Step:
-    stop = datetime.fromisoformat(told["stop_time"]).timestamp() if told["stop_time"] else 0.0
-    return Step(told["attempt"], kind_of(told), told["slurm_state"], memory,
-                told["slurm_job_id"].partition("_")[0], stop)  # fmt: skip
+def _is_of_the_node(told: Told) -> bool:
+    return (told.kind, told.slurm_state) in _OF_THE_NODE
 
 
 def had_more(policy: Policy | None, before: Run, after: Run) -> bool:
@@ -62,7 +35,7 @@ def failed_with_its_node(posted: Posted, job: Mapping[str, Any] | None, run: Run
     """Whether the policy lets it run again for that, and it is told so."""
     if posted.policy is None or not posted.policy.node_failures or job is None:
         return False
-    return any(each.is_of_the_node and each.array in run.ids for each in steps_of(job)[:-1])
+    return any(_is_of_the_node(each) and each.slurm_array in run.ids for each in every(job)[:-1])
 
 
 def misled(
@@ -72,7 +45,7 @@ def misled(
     assert posted.policy is not None
     asked = [each for each in retries if each.selects(index)]
     way = _Way(posted, posted.policy, asked, len(asked))
-    steps = steps_of(job)
+    steps = every(job)
     for step in steps:
         if step.kind == "MEMORY" and posted.needs.get(index, 0) <= step.memory:
             yield f"{step}: has had as much as it needs"
@@ -97,33 +70,33 @@ class _Way:
     counted: int = 0
     free: int = 0
 
-    def go(self, before: Step, after: Step) -> str:
+    def go(self, before: Told, after: Told) -> str:
         """From one attempt to the next; gives what is wrong with that, if anything."""
         if after.memory != before.memory:
             return self._more(before, after)
-        if after.array == before.array:
+        if after.slurm_array == before.slurm_array:
             return ""  # Slurm itself has put it back into its queue
         if self._begins_anew():
             return ""
-        if not self.policy.node_failures or not before.is_of_the_node:
+        if not self.policy.node_failures or not _is_of_the_node(before):
             return "nobody has asked for it"
         self.free += 1
         if self.free > FREE_AT_MOST:
             return f"run again more than {FREE_AT_MOST} times for its node"
         return self._after_a_cancel(before)
 
-    def end(self, last: Step) -> str:
+    def end(self, last: Told) -> str:
         """Whether it may have ended there."""
         if self._may_be_cancelled():
             return ""
         if last.kind == "MEMORY" and self.counted + 1 < self.policy.max_attempts\
                 and self.policy.more_than(last.memory) > last.memory:  # fmt: skip
             return f"there was another one, with {self.policy.more_than(last.memory)} MiB"
-        if last.is_of_the_node and self.policy.node_failures and self.free < FREE_AT_MOST:
+        if _is_of_the_node(last) and self.policy.node_failures and self.free < FREE_AT_MOST:
             return "its node has failed, and it was not run again"
         return ""
 
-    def _more(self, before: Step, after: Step) -> str:
+    def _more(self, before: Told, after: Told) -> str:
         more = self.policy.more_than(before.memory)
         if before.kind != "MEMORY":
             return "has more memory, and had not run out of it"
@@ -141,8 +114,11 @@ class _Way:
         self.counted = self.free = 0
         return True
 
-    def _after_a_cancel(self, before: Step) -> str:
-        """What ended when the cancel was answered is not run again, but by request."""
+    def _after_a_cancel(self, before: Told) -> str:
+        """What ended when the cancel was answered is not run again, but by request. Of what has no
+        end that is told nothing is known."""
+        if before.stop == NEVER:
+            return ""
         for cancel in self.posted.cancels:
             is_void = any(cancel.asked_at <= each.asked_at <= before.stop + 1
                           for each in self.asked)  # fmt: skip

@@ -153,6 +153,11 @@ class Api:
         return out.splitlines()
 
 
+def patient(settings: str) -> str:
+    """Waits long enough for Slurm's word to be in an answer, on whatever machine."""
+    return settings.replace("[server]\n", "[server]\nsubmit_wait = 20\n", 1)
+
+
 @pytest.fixture(scope="session")
 def service() -> Iterator[Sandbox]:
     """A sandbox with the daemon on it, up once for all end-to-end tests."""
@@ -162,9 +167,7 @@ def service() -> Iterator[Sandbox]:
         box.up()
         for name, text in TOOLS.items():
             (directory / "etc" / "tools.d" / f"{name}.toml").write_text(text)
-        # Long enough for Slurm's word to be in an answer, on whatever machine.
-        settings = box.paths.settings.read_text()
-        settings = settings.replace("[server]\n", "[server]\nsubmit_wait = 20\n", 1)
+        settings = patient(box.paths.settings.read_text())
         box.paths.settings.write_text(f'{settings}\n[auth]\nadmins = ["{OVERSEER}"]\n')
         box.start_daemon()
         yield box

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
+
+from tests.e2e.alone import wait_until
 
 PATIENCE = 120.0
 
@@ -19,14 +20,16 @@ class Gate:
     def __str__(self) -> str:
         return str(self.path)
 
+    @property
+    def args(self) -> dict[str, str]:
+        """Of a job that comes to it."""
+        return {"print": "x", "trace": str(self)}
+
     def open(self) -> None:
         """Reads what the job waits to write."""
         reader = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
-        deadline = time.monotonic() + PATIENCE
         try:
-            while not self._has_come(reader):
-                assert time.monotonic() < deadline, "no job has come to the gate"
-                time.sleep(0.1)
+            wait_until(lambda: self._has_come(reader), PATIENCE)
         finally:
             os.close(reader)
 

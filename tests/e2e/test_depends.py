@@ -64,8 +64,8 @@ def test_after_a_parent_that_failed_long_ago_a_chain_fails_at_once(api: Api) -> 
 
 
 def test_job_by_job_the_good_ones_go_on(api: Api, gate: Gate) -> None:
-    waits = {"print": "x", "trace": str(gate)}
-    parent = api.submit(tool_id="probe", variable_args=[{}, {"exit_code": 1}, waits, {}, {}])
+    rows = [{}, {"exit_code": 1}, gate.args, {}, {}]
+    parent = api.submit(tool_id="probe", variable_args=rows)
     child = api.submit(
         tool_id="probe", variable_args=[{"print": f"child of {n}"} for n in range(5)],
         depends_on=[{"batch_id": parent, "type": "aftercorr"}],
@@ -89,7 +89,7 @@ def test_one_whose_parent_is_deleted_or_cancelled(api: Api) -> None:
 
 
 def test_one_that_waits_is_cancelled_and_nothing_of_it_runs(api: Api, gate: Gate) -> None:
-    parent = api.submit(tool_id="probe", fixed_args={"print": "x", "trace": str(gate)})
+    parent = api.submit(tool_id="probe", fixed_args=gate.args)
     child = api.submit(tool_id="probe", depends_on=[parent])
     assert api.http.post(f"/batches/{child}/cancel").status_code == 202
     assert api.ended(child) == {"FAILED": 1}

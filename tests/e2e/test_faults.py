@@ -19,7 +19,7 @@ from slurmbatch.sandbox import Sandbox
 from slurmbatch.sandbox.processes import MARK
 from slurmbatch.sandbox.programs import search_path
 
-from .conftest import Api
+from .conftest import Api, patient
 from .gate import Gate
 
 pytestmark = pytest.mark.slurm
@@ -33,10 +33,7 @@ class Owned(Api):
         self.config = state.with_name("slurmbatch.toml")
         settings = box.paths.settings.read_text()
         (old,) = (line for line in settings.splitlines() if ".sqlite" in line)
-        settings = settings.replace(old, f'path = "{state}/x.sqlite"')
-        # Long enough for Slurm's word to be in an answer, on whatever machine.
-        settings = settings.replace("[server]\n", "[server]\nsubmit_wait = 20\n", 1)
-        self.config.write_text(settings)
+        self.config.write_text(patient(settings.replace(old, f'path = "{state}/x.sqlite"')))
         self.config.with_name("tools.d").symlink_to(box.dir / "etc" / "tools.d")
         self.state, self.box = state, box
         self.log_file = self.config.with_suffix(".log")
@@ -114,7 +111,7 @@ def owned(box: Sandbox, tmp_path: Path, request: pytest.FixtureRequest) -> Itera
 @pytest.mark.small_disk
 def test_a_full_disk_is_told_loses_nothing_and_mends_by_itself(owned: Owned, gate: Gate) -> None:
     owned.start()
-    kept = owned.submit(tool_id="probe", fixed_args={"print": "x", "trace": str(gate)})
+    kept = owned.submit(tool_id="probe", fixed_args=gate.args)
     owned.until(kept, lambda each: each["submitted_jobs"]["RUNNING"] == 1)
     fill(owned.state / "filler")
     answer = owned.post({"tool_id": "probe", "variable_args": [{"print": "x" * 1000}] * 500})
@@ -146,7 +143,7 @@ def test_a_clock_that_is_set_by_an_hour_changes_no_status(
     clock.write_text("0")
     owned.start("tests.e2e.stepped", str(clock))
     stays = owned.submit(tool_id="probe", fixed_args={"sleep": 600})
-    ends = owned.submit(tool_id="probe", fixed_args={"print": "x", "trace": str(gate)})
+    ends = owned.submit(tool_id="probe", fixed_args=gate.args)
     for batch_id in (stays, ends):
         owned.until(batch_id, lambda each: each["submitted_jobs"]["RUNNING"] == 1)
     # At once: the daemon reads it all the time, and must never find it empty.

@@ -79,7 +79,7 @@ def test_an_outage(patient: Api, part: str, how: str, gate: Gate) -> None:
     stays, cancelled, deleted = (
         api.submit(tool_id="probe", fixed_args={"sleep": 600}) for _ in range(3)
     )
-    ends = api.submit(tool_id="probe", fixed_args={"print": "x", "trace": str(gate)})
+    ends = api.submit(tool_id="probe", fixed_args=gate.args)
     for batch_id in (stays, cancelled, deleted, ends):
         api.until(batch_id, lambda each: each["submitted_jobs"]["RUNNING"] == 1)
     doomed = {api.job(batch_id)["slurm_job_id"] for batch_id in (cancelled, deleted)}

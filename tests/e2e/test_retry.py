@@ -271,7 +271,7 @@ class TestRetry:
 class TestCanary:
     def test_the_others_go_when_the_first_have_succeeded(self, api: Api, tmp_path: Path) -> None:
         gates = [Gate(tmp_path / name) for name in ("one", "two")]
-        first_ones = [{"print": "x", "trace": str(gate)} for gate in gates]
+        first_ones = [gate.args for gate in gates]
         batch_id = api.submit(tool_id="probe", canary=2, variable_args=[*first_ones, *[{}] * 4])
         api.until(batch_id, lambda each: each["submitted_jobs"]["RUNNING"] == 2)
         waits = api.job(batch_id, 5)

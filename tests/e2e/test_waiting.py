@@ -52,7 +52,7 @@ def test_a_connection_that_broke_is_taken_up_where_it_broke(api: Api) -> None:
 
 def test_a_batch_is_watched_by_waiting_for_its_changes(api: Api, tmp_path: Path) -> None:
     gates = [Gate(tmp_path / name) for name in ("one", "two")]
-    waits = [{"print": "x", "trace": str(gate)} for gate in gates]
+    waits = [gate.args for gate in gates]
     batch_id = api.submit(tool_id="probe", variable_args=[*waits, {}, {}])
     seen: list[dict[str, Any]] = [api.batch(batch_id)]
     while not seen[-1]["finished_at"]:
